@@ -1,0 +1,73 @@
+"""mibench: membership inference attacks against diffusion models, and the defenses against them.
+
+A plugin is a package with an entry point in the group ``mibench`` whose module implements one of the hooks::
+
+    from mibench import Attack, hookimpl
+
+    class MyAttack(Attack):
+        \"\"\"What it does, in one line.\"\"\"
+        name = "my-attack"
+        published = "default"
+
+        def score(self, model, x, ctx):
+            u = model.at_rest(x)
+            return {"default": -model.eps(u, model.process.t_min).flatten(1).norm(dim=1)}
+
+    @hookimpl
+    def mibench_attacks():
+        return [MyAttack]
+
+Names are imported when they are first used, so that a command that needs no torch loads none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mibench.api import attack, dataset, defense, run
+    from mibench.components import Attack, Component, Dataset, Defense
+    from mibench.context import Context
+    from mibench.diffusion.model import Model
+    from mibench.diffusion.process import Kernel, LinearSDE
+    from mibench.errors import MibenchError, NotApplicable, UsageError
+    from mibench.hookspecs import hookimpl
+    from mibench.recipe import Recipe
+
+__version__ = "0.1.0"
+__all__ = [
+    "Attack",
+    "Component",
+    "Context",
+    "Dataset",
+    "Defense",
+    "Kernel",
+    "LinearSDE",
+    "MibenchError",
+    "Model",
+    "NotApplicable",
+    "Recipe",
+    "UsageError",
+    "attack",
+    "dataset",
+    "defense",
+    "hookimpl",
+    "run",
+]
+
+_HOMES = {
+    "mibench.api": ("attack", "dataset", "defense", "run"),
+    "mibench.components": ("Attack", "Component", "Dataset", "Defense"),
+    "mibench.context": ("Context",),
+    "mibench.diffusion.model": ("Model",),
+    "mibench.diffusion.process": ("Kernel", "LinearSDE"),
+    "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
+    "mibench.hookspecs": ("hookimpl",),
+    "mibench.recipe": ("Recipe",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mibench' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

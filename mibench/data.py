@@ -1,0 +1,86 @@
+"""Members, non-members and reference: one pool, split by seed, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mibench.components import Dataset
+from mibench.context import generator
+from mibench.errors import UsageError
+
+__all__ = ["CALIBRATION", "Split", "nearest", "split"]
+
+CALIBRATION = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples of one dataset and seed, float32; all three parts come from one i.i.d. pool.
+
+    Attributes:
+        members: (M, *item), trained on. The first fifth is for calibration, the rest for evaluation.
+        nonmembers: (N, *item), never trained on, divided likewise.
+        reference: (R, *item), never trained on and never attacked: what samples are compared with.
+    """
+
+    members: Tensor
+    nonmembers: Tensor
+    reference: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one item."""
+        return tuple(self.members.shape[1:])
+
+    @property
+    def data_variance(self) -> float:
+        """Mean square of the members."""
+        return self.members.double().square().mean().item()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the three parts, in order."""
+        digest = hashlib.sha256()
+        for part in (self.members, self.nonmembers, self.reference):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def near_duplicates(self) -> int:
+        """Non-members that lie closer to a member than a tenth of the median distance between neighbouring samples."""
+        typical = nearest(self.reference, self.members).median()
+        return int((nearest(self.nonmembers, self.members) < typical / 10).sum())
+
+
+def calibration(part: Tensor) -> int:
+    """How many samples of a part are for calibration."""
+    return max(1, round(CALIBRATION * len(part)))
+
+
+def nearest(x: Tensor, points: Tensor) -> Tensor:
+    """The Euclidean distance from each of (B, *item) to its nearest of (M, *item), (B,) float64."""
+    target = points.flatten(1).double()
+    return torch.cat([torch.cdist(part, target).amin(1) for part in x.flatten(1).double().split(1024)])
+
+
+def split(dataset: Dataset, seed: int) -> Split:
+    """Draw the split of a dataset for a seed.
+
+    Raises:
+        UsageError: where the pool is smaller than the sizes asked for, or holds values that are not finite.
+    """
+    pool = dataset.pool(generator(seed, "pool"))
+    sizes = [dataset.members, dataset.nonmembers, dataset.reference]
+    if len(pool) < sum(sizes):
+        raise UsageError(
+            f"dataset {dataset.label}: members + nonmembers + reference = {sum(sizes)}, but it holds {len(pool)} samples; "
+            "lower one of them, such as reference"
+        )
+    if not torch.isfinite(pool).all():
+        raise UsageError(f"dataset {dataset.label}: the pool holds values that are not finite")
+    order = torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]
+    return Split(*pool.float()[order].split(sizes))

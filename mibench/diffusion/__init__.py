@@ -1,0 +1,1 @@
+"""Diffusion models on a linear SDE: process, denoisers, training, sampling, likelihood."""

@@ -1,0 +1,113 @@
+"""What answers ε_n for a state: a network in one of two parameterisations, or the closed form for a finite set."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mibench.diffusion.process import Kernel
+
+__all__ = ["Denoiser", "ExactDenoiser", "PlainDenoiser", "SufficientDenoiser", "expand"]
+
+
+class Denoiser(Protocol):
+    """ε_n of a state ``u`` (B, n, *item), float64, under a kernel of B times or of one; the answer is (B, *item), float64."""
+
+    def __call__(self, u: Tensor, kernel: Kernel) -> Tensor: ...
+
+
+def expand(coefficients: Tensor, like: Tensor) -> Tensor:
+    """Coefficients (B, …) with as many trailing axes of size 1 as it takes to multiply ``like`` (B, …, *item)."""
+    return coefficients.reshape(coefficients.shape + (1,) * (like.dim() - coefficients.dim()))
+
+
+class PlainDenoiser(nn.Module):
+    """The n blocks concatenated, each scaled to unit variance: what the papers train.
+
+    The network corrects the best estimate that is linear in u_n (the "mixed score" of 2112.07068, B.4; for n = 1 the
+    preconditioning of 2206.00364): ε_n = L_nn u_n / Var u_n + c_out F_θ, with c_out² = 1 − L_nn² / Var u_n.
+
+    Args:
+        network: maps ((B, n, *item) float32, log-SNR (B,)) to (B, *item).
+        data_variance: mean square s² of the data, for the scale 1/√(E_j1² s² + Σ_jj).
+    """
+
+    blocks_of = staticmethod(lambda order: order)
+
+    def __init__(self, network: nn.Module, data_variance: float) -> None:
+        super().__init__()
+        self.network, self.data_variance = network, data_variance
+
+    def variance(self, kernel: Kernel) -> Tensor:
+        """Var u_j per dimension, (B, n)."""
+        return kernel.mean.square() * self.data_variance + kernel.factor.square().sum(-1)
+
+    def spread(self, kernel: Kernel) -> Tensor:
+        """c_out (B,), the standard deviation of what the network has to find."""
+        return (1 - kernel.factor[:, -1, -1].square() / self.variance(kernel)[:, -1]).sqrt()
+
+    def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
+        variance = self.variance(kernel)
+        scaled = (u * expand(variance.rsqrt(), u)).float()
+        found = self.network(scaled, kernel.log_snr.float().expand(len(u))).double()
+        skip = kernel.factor[:, -1, -1] / variance[:, -1]
+        return expand(skip, found) * u[:, -1] + expand(self.spread(kernel), found) * found
+
+
+class SufficientDenoiser(nn.Module):
+    """The network sees only y, all that u_t says of q_0; algebra does the rest (exact for the ideal network).
+
+    With u' = L⁻¹ u_t, a = L⁻¹ E[:, 0] and â = a/|a|: y = â·u' / √(1 + |a|² s²) and
+    E[ε_n | u_t] = â_n E[ε' | y] + [u' − â (â·u')]_n, so the network is VP's at the same signal-to-noise ratio,
+    preconditioned as in 2206.00364: ε' = y / √(1 + |a|² s²) + |a| s / √(1 + |a|² s²) F_θ.
+    """
+
+    blocks_of = staticmethod(lambda order: 1)
+
+    def __init__(self, network: nn.Module, data_variance: float) -> None:
+        super().__init__()
+        self.network, self.data_variance = network, data_variance
+
+    def spread(self, kernel: Kernel) -> Tensor:
+        """c_out (B,), the standard deviation of what the network has to find."""
+        power = kernel.signal.square().sum(-1) * self.data_variance
+        return kernel.signal[:, -1].square().div(kernel.signal.square().sum(-1)).mul(power / (1 + power)).sqrt()
+
+    def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
+        size = kernel.signal.norm(dim=-1, keepdim=True)
+        direction = kernel.signal / size
+        along = torch.einsum("bj,bji->bi", direction, kernel.inverse)
+        last = direction[:, -1:]
+        beside = kernel.inverse[:, -1] - last * along
+        power = size.square() * self.data_variance
+        block = (u * expand(along, u)).sum(1, keepdim=True)
+        y = block * expand((1 + power).rsqrt(), block)
+        found = self.network(y.float(), kernel.log_snr.float().expand(len(u))).double()
+        noise = y[:, 0] * expand((1 + power[:, 0]).rsqrt(), found) + expand((power / (1 + power))[:, 0].sqrt(), found) * found
+        return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
+
+
+class ExactDenoiser:
+    """The optimal denoiser of a finite set: u_t is a mixture of Gaussians around E[:, 0] x_i.
+
+    ε*_n = [L⁻¹ (u_t − E[:, 0] x̂)]_n with x̂ = Σ_i softmax_i(−½ ‖L⁻¹ (u_t − E[:, 0] x_i)‖²) x_i; up to a constant the
+    exponent is −½ |a|² ‖â·u'/|a| − x_i‖². Differences are formed before they are squared, so nothing cancels.
+
+    Args:
+        points: (M, *item), the set.
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points.flatten(1).double()
+
+    def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
+        flat = u.flatten(2)
+        power = kernel.signal.square().sum(-1, keepdim=True)
+        weights = torch.einsum("bj,bji->bi", kernel.signal, kernel.inverse) / power
+        estimate = (flat * weights[..., None]).sum(1)
+        distance = torch.cat([(part[:, None] - self.points).square().sum(-1) for part in estimate.split(256)])
+        mean = torch.softmax(-distance * power / 2, dim=-1) @ self.points
+        residual = flat - kernel.mean[..., None] * mean[:, None]
+        return (residual * kernel.inverse[:, -1, :, None]).sum(1).view(u.shape[0], *u.shape[2:])

@@ -1,0 +1,91 @@
+"""The model that an attack meets: a process and a denoiser, every call counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mibench.diffusion.denoisers import Denoiser
+from mibench.diffusion.process import Kernel, LinearSDE
+
+__all__ = ["Cost", "Model"]
+
+
+@dataclass
+class Cost:
+    """Evaluations of the network, counted in samples: forwards and vector–Jacobian products."""
+
+    forwards: int = 0
+    vjps: int = 0
+
+
+class Model:
+    """A process and what denoises it.
+
+    Args:
+        process: the linear SDE.
+        denoiser: answers ε_n for a state.
+        shape: the shape of one data item.
+        device: where states live.
+    """
+
+    def __init__(
+        self, process: LinearSDE, denoiser: Denoiser, shape: tuple[int, ...], device: torch.device | str = "cpu"
+    ) -> None:
+        self.process, self.denoiser, self.shape, self.device = process, denoiser, shape, torch.device(device)
+        self.cost = Cost()
+
+    def kernel(self, t: float | Tensor) -> Kernel:
+        """The kernel of the process at t, on the model's device."""
+        return self.process.kernel(t).to(self.device)
+
+    def eps(self, u: Tensor, t: float | Tensor) -> Tensor:
+        """ε_θ(u, t): the prediction of ε_n, the whitened noise of the last variable.
+
+        Args:
+            u: (B, n, *item) states, float64.
+            t: one time for all, or (B,) float64 times on the CPU.
+
+        Returns:
+            (B, *item), float64.
+        """
+        self.cost.forwards += len(u)
+        return self.denoiser(u, self.kernel(t))
+
+    def eps_vjp(self, u: Tensor, t: float, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """ε_θ(u, t) and vᵀ ∂ε_θ/∂u_n for K vectors v; one forward, K vector–Jacobian products.
+
+        Args:
+            u: (B, n, *item) states.
+            t: one time for all.
+            vectors: (K, *item), shared by all samples.
+
+        Returns:
+            ε (B, *item) and the products with respect to the last variable (K, B, *item).
+        """
+        with torch.enable_grad():
+            u = u.detach().requires_grad_(True)
+            eps = self.eps(u, t)
+            products = []
+            for k, v in enumerate(vectors):
+                (grad,) = torch.autograd.grad(eps, u, v.expand_as(eps), retain_graph=k + 1 < len(vectors))
+                products.append(grad[:, -1])
+        self.cost.vjps += len(u) * len(vectors)
+        return eps.detach(), torch.stack(products)
+
+    def clean(self, u: Tensor, eps: Tensor, t: float) -> Tensor:
+        """The estimate of q_0 that an ε_n stands for: [L⁻¹ (u − E[:, 0] q̂_0)]_n = ε_n, solved for q̂_0; (B, *item)."""
+        kernel = self.kernel(t)
+        whitened = torch.einsum("i,bi...->b...", kernel.inverse[0, -1], u)
+        return (whitened - eps) / kernel.signal[0, -1]
+
+    def step(self, u: Tensor, clean: Tensor, t0: float, t1: float) -> Tensor:
+        """The probability-flow ODE from t0 to t1 with the estimate of q_0 frozen and the rest solved exactly.
+
+        u(t1) = Ψ (u − E(t0)[:, 0] q̂_0) + E(t1)[:, 0] q̂_0; for VP this is DDIM (arXiv 2010.02502), in either direction.
+        """
+        psi = self.process.flow(t0, t1).to(self.device)
+        shift = self.kernel(t1).mean[0] - psi @ self.kernel(t0).mean[0]
+        return torch.einsum("ij,bj...->bi...", psi, u) + torch.einsum("i,b...->bi...", shift, clean)

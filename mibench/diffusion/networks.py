@@ -1,0 +1,56 @@
+"""Networks: (blocks of one or n states, log-SNR) → one block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mibench.recipe import Recipe
+
+__all__ = ["MLP", "build"]
+
+
+class MLP(nn.Module):
+    """A residual MLP with sinusoidal features of the log-SNR and, if asked, random Fourier features of the input.
+
+    Small low-dimensional data needs the latter (Tancik et al. 2006.10739): without them nothing is memorised.
+
+    Args:
+        blocks: how many states the input concatenates.
+        shape: the shape of one state.
+        recipe: width, depth and Fourier features.
+    """
+
+    def __init__(self, blocks: int, shape: tuple[int, ...], recipe: Recipe) -> None:
+        super().__init__()
+        size, width = math.prod(shape), recipe.width
+        self.shape = shape
+        self.register_buffer("octaves", torch.logspace(-6, 1, 16, base=2.0))
+        self.register_buffer("frequencies", recipe.fourier_scale * torch.randn(blocks * size, recipe.fourier))
+        self.enter = nn.Linear(blocks * size + 2 * recipe.fourier, width)
+        self.time = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width))
+        self.layers = nn.ModuleList(
+            nn.ModuleList([nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)])
+            for _ in range(recipe.depth)
+        )
+        self.leave = nn.Linear(width, size)
+
+    def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
+        """(B, blocks, *shape) and (B,) → (B, *shape)."""
+        x = blocks.flatten(1)
+        angle = log_snr[:, None] * self.octaves
+        time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
+        if self.frequencies.shape[1]:
+            phase = x @ self.frequencies
+            x = torch.cat([x, phase.sin(), phase.cos()], dim=1)
+        h = self.enter(x)
+        for norm, first, second in self.layers:
+            h = h + second(nn.functional.silu(first(norm(h)) + time))
+        return self.leave(nn.functional.silu(h)).view(-1, *self.shape)
+
+
+def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:
+    """The network that a recipe names."""
+    return {"mlp": MLP}[recipe.network](blocks, shape, recipe)

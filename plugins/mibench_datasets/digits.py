@@ -1,0 +1,24 @@
+"""Handwritten digits, embedded in scikit-learn."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from mibench import Dataset
+
+
+class Digits(Dataset):
+    """Handwritten digits, 8×8 grey levels in [−1, 1] (1797 samples)."""
+
+    name: ClassVar = "digits"
+    version: ClassVar = 1
+    modality: ClassVar = "image"
+
+    reference: int = Field(1200, ge=10, le=1797, description="further samples, which utility is measured against")
+
+    def pool(self, generator):
+        """(1797, 1, 8, 8)."""
+        from sklearn.datasets import load_digits
+
+        return torch.from_numpy(load_digits().images).float()[:, None] / 8 - 1

@@ -1,0 +1,28 @@
+"""The swiss roll of the HOLD paper."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from mibench import Dataset
+
+
+class SwissRoll(Dataset):
+    """Swiss roll in the plane, drawn afresh for each seed, of about unit scale."""
+
+    name: ClassVar = "swiss-roll"
+    version: ClassVar = 1
+    modality: ClassVar = "points"
+
+    nonmembers: int = Field(1250, ge=10, le=1_000_000, description="samples it never sees")
+    reference: int = Field(2000, ge=10, le=1_000_000, description="further samples, which utility is measured against")
+    noise: float = Field(0.5, ge=0, le=10, description="standard deviation of the noise, in units of 1/7 of the data's")
+
+    def pool(self, generator):
+        """(members + nonmembers + reference, 2)."""
+        from sklearn.datasets import make_swiss_roll
+
+        seed = int(torch.randint(2**31 - 1, (), generator=generator))
+        points, _ = make_swiss_roll(self.members + self.nonmembers + self.reference, noise=self.noise, random_state=seed)
+        return torch.from_numpy(points[:, [0, 2]]).float() / 7
