@@ -51,8 +51,8 @@ class FeatureSpace(Protocol):
 class RandomFourier:
     """128 random Fourier features of points, ``sqrt(2/D) cos(<w, x> + b)``, w ~ N(0, 2²), b ~ U(0, 2π).
 
-    Their inner product approximates a Gaussian kernel of width 1/2 (Rahimi and Recht, NeurIPS 2007). Deviations of 2 and
-    2.5 separate the swiss roll equally well, 1 and 4 clearly less.
+    Their inner product approximates a Gaussian kernel of width 1/2 (Rahimi and Recht, NeurIPS 2007). Deviations of 2
+    and 2.5 separate the swiss roll equally well, 1 and 4 clearly less.
     """
 
     name, version = "random-fourier-128", 1

@@ -1,0 +1,169 @@
+"""The record: one cell's result as a small JSON file that traces every number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mibench.errors import MibenchError
+
+__all__ = ["FORMAT", "Estimate", "Record", "canonical", "digest_of", "read_record", "write_record", "write_text"]
+
+FORMAT = 1
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Estimate(_Strict):
+    """A number with its 95 % interval, or null with the reason why it could not be computed."""
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+    reason: str | None = None
+
+
+class Setting(_Strict):
+    """What an attack reaches at one of its settings, on the evaluation split."""
+
+    setting: str
+    auroc: Estimate
+    tpr: dict[str, Estimate]
+
+
+class AttackMetrics(_Strict):
+    """Privacy.
+
+    Attributes:
+        settings: the AUROC of every setting on the calibration and on the evaluation split.
+        published: the setting of the paper.
+        calibrated: the setting with the largest AUROC on the calibration split: the headline.
+        oracle: the setting with the largest AUROC on the evaluation split, chosen on the samples it is reported on.
+    """
+
+    settings: dict[str, tuple[float, float]]
+    published: Setting
+    calibrated: Setting
+    oracle: Setting
+    members: int
+    nonmembers: int
+    scores: str = Field(description="sha256 of the raw scores")
+
+
+class UtilityMetrics(_Strict):
+    """Utility: Fréchet distances to the reference, in one named feature space, all with ``n`` samples.
+
+    Attributes:
+        distance: of the model's samples.
+        copies: of resampled members.
+        gauss: of a Gaussian with the members' mean and covariance, clipped to their range.
+        null: between two halves of the reference.
+        fraction: (distance − copies) / (gauss − copies): 0 for copies of the data, 1 and more for what is no better than a Gaussian.
+        copied: share of samples nearer to a member than all but 1 % of the reference are.
+        members_distance: of the model's samples to the members.
+    """
+
+    space: str
+    n: int
+    reference: int
+    distance: float
+    copies: float
+    gauss: float
+    null: float
+    fraction: float
+    copied: float
+    members_distance: float
+    samples: str = Field(description="sha256 of the samples")
+
+
+class Record(_Strict):
+    """One cell's result. ``digest`` covers everything else; ``key`` what identifies the cell."""
+
+    format: Literal[1] = FORMAT
+    key: str
+    status: Literal["done", "n/a"]
+    reason: str | None = None
+    labels: dict[str, str]
+    cell: dict[str, Any]
+    split: dict[str, Any]
+    model: dict[str, Any]
+    attack: AttackMetrics | None = None
+    utility: UtilityMetrics | None = None
+    cost: dict[str, float]
+    environment: dict[str, Any]
+    seconds: float
+    digest: str = ""
+
+    def sealed(self) -> Record:
+        """The same record with its digest filled in."""
+        return self.model_copy(update={"digest": self.content_digest()})
+
+    def content_digest(self) -> str:
+        """What ``digest`` must be."""
+        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all (temporary file, fsync, rename).
+
+    Raises:
+        MibenchError: where the folder cannot be written or is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MibenchError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, readable and with a stable order of keys."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def read_record(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises:
+        MibenchError: where it is no record, or was edited since it was written.
+    """
+    remedy = "delete it and run the suite again"
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MibenchError(f"{path} is not a valid record: {where + ': ' if where else ''}{first['msg'][:120]}; {remedy}") from None
+    except OSError as error:
+        raise MibenchError(f"cannot read {path}: {error.strerror}") from None
+    if record.digest != record.content_digest():
+        raise MibenchError(f"{path} was edited after it was written (its digest differs); {remedy}")
+    return record

@@ -1,0 +1,101 @@
+"""Names → components: ``hold3``, ``hold:order=3,aux_variance=2``, ``pia:times=[0.1,0.2]``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mibench.components import Component
+from mibench.errors import UsageError
+from mibench.plugins import Registry
+
+__all__ = ["build", "did_you_mean", "options", "split_list", "validated"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" where a known name is close, else the known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(wrong, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+def split_list(text: str) -> list[str]:
+    """Split at the commas that stand outside brackets."""
+    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+
+
+def options(text: str, where: str) -> dict[str, Any]:
+    """``a=1,b=[2,3]`` → {"a": "1", "b": [2, 3]}.
+
+    Raises:
+        UsageError: where a part is not ``option=value``.
+    """
+    found: dict[str, Any] = {}
+    for part in split_list(text):
+        key, equals, value = (x.strip() for x in part.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"{where}: {part!r} is not of the form option=value")
+        if key in found:
+            raise UsageError(f"{where}: option {key!r} is given twice")
+        try:
+            found[key] = json.loads(value) if value.startswith("[") else value
+        except json.JSONDecodeError:
+            raise UsageError(f"{where}: {value!r} is not a list such as [0.1,0.2]") from None
+    return found
+
+
+def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
+    """Build a pydantic model, the first mistake as one clear line.
+
+    Raises:
+        UsageError: naming the option, what is wrong, and the nearest known one.
+    """
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"{where}: unknown option {option!r}{did_you_mean(option, cls.model_fields)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        got = f", got {str(first['input'])[:60]!r}" if option and first["type"] != "missing" else ""
+        raise UsageError(f"{where}: {option + ': ' if option else ''}{message}{got}") from None
+
+
+def build(registry: Registry, kind: str, text: str) -> Component:
+    """The component that a text names.
+
+    Args:
+        registry: what is known.
+        kind: "dataset", "defense" or "attack".
+        text: ``name``, ``name`` and digits for its shorthand option, then ``:option=value,…``.
+
+    Raises:
+        UsageError: for an unknown name, an unknown option or a value out of range.
+    """
+    known = registry.components[kind]
+    head, colon, tail = text.strip().partition(":")
+    where = f"{kind} {text.strip()!r}"
+    given = options(tail, where)
+    cls = known.get(head)
+    if cls is None and (match := re.fullmatch(r"(.+?)(-?\d+)", head)):
+        cls = known.get(match[1])
+        if cls is not None and cls.shorthand:
+            if cls.shorthand in given:
+                raise UsageError(f"{where}: {cls.shorthand!r} is given twice")
+            given[cls.shorthand] = match[2]
+        else:
+            cls = None
+    if cls is None:
+        broken = [p.name for p in registry.plugins if p.problems]
+        hint = f" ({len(broken)} broken plugin(s): see `mibench plugins`)" if broken else ""
+        short = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
+        raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *short])}{hint}")
+    return validated(cls, given, where)

@@ -1,0 +1,162 @@
+"""Entry points → registry. Each plugin is loaded alone; a broken one is a row in a table and costs nobody else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import pluggy
+from pydantic import ValidationError
+
+from mibench import hookspecs
+from mibench.components import Attack, Component, Dataset, Defense
+from mibench.errors import UsageError
+
+__all__ = ["KINDS", "Plugin", "Registry", "load"]
+
+KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass
+class Plugin:
+    """One plugin: where it is from, what it offers, and what is wrong with it."""
+
+    name: str
+    source: str
+    offers: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def blame(self, what: str, remedy: str) -> None:
+        """Note a problem, as one line, and what to do about it."""
+        self.problems.append((" ".join(what.split())[:240], remedy))
+
+
+@dataclass
+class Registry:
+    """Every component that could be loaded, by kind and name, and every plugin, broken ones too."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    components: dict[str, dict[str, type[Component]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    origin: dict[type[Component], Plugin] = field(default_factory=dict)
+
+    def add(self, kind: str, offered: Any, plugin: Plugin) -> None:
+        """Check what one hook returned and register it."""
+        if not isinstance(offered, (list, tuple)):
+            plugin.blame(f"mibench_{kind}s() returned {type(offered).__name__}", "return a list of classes")
+            return
+        for cls in offered:
+            problem = _fault(kind, cls)
+            if problem:
+                plugin.blame(*problem)
+            elif cls.name in self.components[kind]:
+                owner = self.origin[self.components[kind][cls.name]].name
+                plugin.blame(f"the {kind} name {cls.name!r} is taken by plugin {owner!r}", "rename the class variable `name`")
+            else:
+                self.components[kind][cls.name] = cls
+                self.origin[cls] = plugin
+                plugin.offers.append(f"{kind} {cls.name}")
+
+
+def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
+    """What is wrong with a class that a hook offers, and the remedy; None if it is sound."""
+    base = KINDS[kind]
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        return f"mibench_{kind}s() offered {cls!r}", f"return subclasses of mibench.{base.__name__}"
+    title = f"{kind} class {cls.__name__}"
+    if not isinstance(getattr(cls, "name", None), str) or not NAME.fullmatch(cls.name):
+        return f"{title} has no valid `name`", 'set a class variable such as name = "my-method" (lower case, digits, dashes)'
+    if not isinstance(cls.version, int) or cls.version < 1:
+        return f"{title} has version {cls.version!r}", "set a class variable version = 1 or larger"
+    if not cls.summary():
+        return f"{title} has no docstring", "say in one line what it does"
+    for need in {"dataset": ("modality",), "attack": ("published",)}.get(kind, ()):
+        if not isinstance(getattr(cls, need, None), str):
+            return f"{title} has no `{need}`", f"set the class variable `{need}`"
+    if cls.shorthand is not None and cls.shorthand not in cls.model_fields:
+        return f"{title}: shorthand {cls.shorthand!r} is no option", "name one of its fields"
+    try:
+        cls()
+    except ValidationError as error:
+        return f"{title}: its defaults are refused ({error.errors()[0]['msg']})", "give every option a valid default"
+    return None
+
+
+def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
+    """Import one plugin and call its hooks, each failure kept as a problem of that plugin."""
+    registry.plugins.append(plugin)
+    manager = pluggy.PluginManager("mibench")
+    manager.add_hookspecs(hookspecs)
+    try:
+        module = get_module()
+    except (Exception, SystemExit) as error:
+        remedy = f"fix or uninstall {plugin.source}"
+        plugin.blame(f"it cannot be imported: {type(error).__name__}: {error}", remedy)
+        return
+    try:
+        manager.register(module, plugin.name)
+        for hook in [name for name in dir(module) if name.startswith("mibench_") and _marked(module, name)]:
+            if hook not in {f"mibench_{kind}s" for kind in KINDS}:
+                plugin.blame(f"it implements an unknown hook {hook!r}", "the hooks are mibench_datasets, _defenses, _attacks")
+                return
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        plugin.blame(f"its hooks are refused: {error}", "hooks take no arguments")
+        return
+    called = False
+    for kind in KINDS:
+        for implementation in getattr(manager.hook, f"mibench_{kind}s").get_hookimpls():
+            called = True
+            try:
+                offered = implementation.function()
+            except (Exception, SystemExit) as error:
+                plugin.blame(f"mibench_{kind}s() raised {type(error).__name__}: {error}", f"fix or uninstall {plugin.source}")
+                continue
+            registry.add(kind, offered, plugin)
+    if not called and not plugin.problems:
+        plugin.blame("it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl")
+
+
+def _marked(module: Any, name: str) -> bool:
+    return hasattr(getattr(module, name), "mibench_impl")
+
+
+def _loose(path: str) -> Any:
+    """Import a plugin from a file."""
+    spec = importlib.util.spec_from_file_location(f"mibench_loose_{Path(path).stem.replace('-', '_')}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _order(entry: EntryPoint) -> tuple[bool, str]:
+    return (entry.dist is None or entry.dist.name != "mibench", entry.name)
+
+
+@cache
+def load(files: tuple[str, ...] = ()) -> Registry:
+    """Load every plugin: the entry points of the group ``mibench``, bundled ones first, then loose files.
+
+    Raises:
+        UsageError: where a loose file does not exist.
+    """
+    registry = Registry()
+    for entry in sorted(entry_points(group="mibench"), key=_order):
+        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        _register(registry, Plugin(entry.name, source), entry.load)
+    for file in files:
+        if not Path(file).is_file():
+            raise UsageError(f"--plugin {file}: there is no such file")
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+        _register(registry, Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}"), lambda file=file: _loose(file))
+    return registry
