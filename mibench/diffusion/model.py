@@ -37,6 +37,17 @@ class Model:
         self.process, self.denoiser, self.shape, self.device = process, denoiser, shape, torch.device(device)
         self.cost = Cost()
 
+    def at_rest(self, x: Tensor) -> Tensor:
+        """u_0 = (x, 0, …, 0): data (B, *item) with the auxiliaries at their mean, (B, n, *item) float64."""
+        rest = torch.zeros(len(x), self.process.order - 1, *self.shape, dtype=torch.float64, device=self.device)
+        return torch.cat([x[:, None].to(self.device, torch.float64), rest], dim=1)
+
+    def noised(self, x: Tensor, eps: Tensor, t: float) -> Tensor:
+        """u_t = E[:, 0] x + L ε: (B, *item) and (n, *item) or (B, n, *item) to (B, n, *item)."""
+        kernel = self.kernel(t)
+        eps = eps.expand(len(x), *eps.shape[-1 - len(self.shape) :])
+        return torch.einsum("ij,bj...->bi...", kernel.factor[0], eps) + torch.einsum("i,b...->bi...", kernel.mean[0], x)
+
     def kernel(self, t: float | Tensor) -> Kernel:
         """The kernel of the process at t, on the model's device."""
         return self.process.kernel(t).to(self.device)

@@ -1,0 +1,46 @@
+"""SecMI."""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from mibench import Attack
+
+
+class SecMI(Attack):
+    """SecMI: the error of one deterministic step there and back, on the data variable."""
+
+    name: ClassVar = "secmi"
+    version: ClassVar = 1
+    paper: ClassVar = "arXiv 2302.01316"
+    published: ClassVar = "t=0.1"
+
+    stride: float = Field(0.01, gt=0, le=0.5, description="δ, a fraction of the horizon")
+    steps: int = Field(30, ge=1, le=1000, description="length of the chain; steps × stride is its last time")
+
+    @model_validator(mode="after")
+    def _inside(self):
+        if self.stride * self.steps > 1 + 1e-9:
+            raise ValueError("steps × stride must be at most 1")
+        return self
+
+    def score(self, model, x, ctx):
+        """−‖u_{t−δ} − back(forth(u_{t−δ}))‖² along the deterministic chain from t_min, auxiliaries at rest.
+
+        Each point is evaluated once: K + 1 evaluations give K settings, named by t as in the paper (its t = 100, k = 10 of
+        1000 is "t=0.1" here).
+        """
+        process = model.process
+        times = [k * self.stride for k in range(1, self.steps + 1)]
+        u, t, scores = model.at_rest(x), process.t_min, {}
+        eps = model.eps(u, t)
+        for time in times:
+            ahead = time * process.horizon
+            if ahead <= t:
+                continue
+            forth = model.step(u, model.clean(u, eps, t), t, ahead)
+            eps = model.eps(forth, ahead)
+            back = model.step(forth, model.clean(forth, eps, ahead), ahead, t)
+            scores[f"t={time:g}"] = -(back - u)[:, 0].flatten(1).square().sum(1)
+            u, t = forth, ahead
+        return scores
