@@ -1,0 +1,78 @@
+"""The command line: one file per subcommand, each imported when it is called, so that --help needs no library."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "run": "train, attack, measure and record: one cell, or a whole suite; run it again to resume",
+    "status": "what of a suite is done, missing, stale or failed",
+    "ls": "the datasets, defenses and attacks that are registered, with their options",
+    "plugins": "the plugins, and what is wrong with broken ones",
+    "leaderboard": "regenerate the README.md of a suite from its records (--check compares instead)",
+    "validate": "check the records of a suite: schema, digests, keys, duplicates, stale ones",
+    "samples": "draw a picture of the samples of every defense of a suite",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors as one line, exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Print the message alone."""
+        self.exit(2, f"mibench: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 something failed or differs, 2 wrong usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(
+        prog="mibench",
+        description="Membership inference attacks against diffusion models, and the defenses against them.",
+        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == wanted:
+            module = importlib.import_module(f"mibench.cli.{name}")
+            module.arguments(sub)
+            sub.set_defaults(function=module.main)
+    if wanted is not None and wanted not in COMMANDS:
+        import difflib
+
+        close = difflib.get_close_matches(wanted, COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}"
+        print(f"mibench: unknown command {wanted!r}; {hint}", file=sys.stderr)
+        return 2
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if args.version:
+        from mibench import __version__
+
+        print(f"mibench {__version__}")
+        return 0
+    if not args.command:
+        parser.print_help()
+        return 2
+    from mibench.errors import MibenchError
+
+    try:
+        return int(args.function(args))
+    except MibenchError as error:
+        print(f"mibench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("mibench: interrupted; run the same command again to resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0

@@ -1,0 +1,45 @@
+"""``mibench leaderboard``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mibench.errors import UsageError
+
+__all__ = ["arguments", "folders", "main"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("suite", nargs="?", help="a suite (default: every one under leaderboards/)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a README.md differs from its records")
+
+
+def folders(suite: str | None) -> list[Path]:
+    """The folder of one suite, or of all under leaderboards/."""
+    from mibench.harness.suite import find_suite
+
+    if suite:
+        return [find_suite(suite)]
+    found = sorted(path.parent for path in Path("leaderboards").glob("*/suite.toml"))
+    if not found:
+        raise UsageError("there is no leaderboards/*/suite.toml here; name a suite")
+    return found
+
+
+def main(args: argparse.Namespace) -> int:
+    """Render, or compare."""
+    from mibench.harness.records import write_text
+    from mibench.leaderboard.markdown import check, render
+
+    worst = 0
+    for folder in folders(args.suite):
+        if args.check:
+            difference = check(folder)
+            print(f"{folder}: {difference or 'up to date'}")
+            worst = max(worst, int(difference is not None))
+        else:
+            write_text(folder / "README.md", render(folder))
+            print(f"wrote {folder / 'README.md'}")
+    return worst

@@ -1,0 +1,189 @@
+"""``mibench run``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.errors import MibenchError, UsageError
+
+__all__ = ["arguments", "main"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("suite", nargs="?", help="a suite.toml, its folder, or its name under leaderboards/")
+    for kind, default in (("defense", None), ("attack", None), ("dataset", "digits")):
+        parser.add_argument(
+            f"--{kind}",
+            action="append",
+            metavar="NAME[:OPTION=VALUE,…]",
+            help=f"a {kind}; repeats, takes lists with spaces in quotes{f' (default: {default})' if default else ''}",
+        )
+    parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeats (default: 0)")
+    parser.add_argument(
+        "--model", choices=["trained", "exact", "fresh"], help="trained (default), the exact model of the members, or of fresh data"
+    )
+    parser.add_argument("--recipe", metavar="OPTION=VALUE,…", help="training recipe, such as steps=2000,width=128")
+    parser.add_argument("--samples", type=int, metavar="N", help="samples drawn to measure utility (default: 1000)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="child processes, one torch thread each (default: 1)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    add_store(parser)
+    add_plugins(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run what the arguments ask for."""
+    from mibench.harness.plan import Plan
+    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.plugins import load
+
+    if not 1 <= args.workers <= 1024:
+        raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
+    single = [f"--{k}" for k in ("defense", "attack", "dataset", "seed", "model", "recipe", "samples") if getattr(args, k)]
+    files = tuple(str(Path(file).absolute()) for file in args.plugin)
+    if args.suite:
+        if single:
+            raise UsageError(f"a suite names its own cells; {', '.join(single)} cannot be given beside it")
+        located = load_suite(args.suite)
+        suite, folder = located.suite, located.folder / "records"
+        store = open_store(args)
+    else:
+        suite = _suite_of(args)
+        store = open_store(args)
+        folder = store.root / "records"
+    registry = load(files)
+    cells = plan_cells(registry, suite)
+    plan = Plan(cells, folder, store)
+    device = _device(args.device)
+    states = {cell: plan.state(cell) for cell in cells}
+    for cell, (state, why) in states.items():
+        if state == "broken":
+            raise MibenchError(why)
+        if state == "stale":
+            print(f"stale: {cell.title} ({why}); it is made anew", file=sys.stderr)
+    todo = [cell for cell in cells if states[cell][0] != "done"]
+    if folder.exists() and todo and not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} cannot be written; choose another or change its permissions")
+    began = time.monotonic()
+    failed = _execute(plan, todo, args.workers, device, files) if todo else 0
+    if not args.suite:
+        _report(plan)
+    done = sum(plan.state(cell)[0] == "done" for cell in cells)
+    print(f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {time.monotonic() - began:.0f} s")
+    if failed:
+        print("run the same command again to retry what failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _suite_of(args: argparse.Namespace) -> Any:
+    """The suite that the flags describe."""
+    from mibench.harness.suite import Suite
+    from mibench.names import options, split_list, validated
+
+    if not args.defense or not args.attack:
+        raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
+    names = {kind: [name for text in getattr(args, kind) or [] for name in _names(text, split_list)] for kind in ("defense", "attack", "dataset")}
+    datasets = names["dataset"] or ["digits"]
+    recipe = options(args.recipe, "--recipe") if args.recipe else {}
+    if any(seed < 0 for seed in args.seed or []):
+        raise UsageError("--seed must be 0 or more")
+    return validated(
+        Suite,
+        {
+            "datasets": datasets,
+            "defenses": names["defense"],
+            "attacks": names["attack"],
+            "seeds": sorted(set(args.seed or [0])),
+            "model": args.model or "trained",
+            "recipe": {text.partition(":")[0]: recipe for text in datasets} if recipe else {},
+            "utility": {"samples": args.samples} if args.samples is not None else {},
+        },
+        "run",
+    )
+
+
+def _names(text: str, split_list: Any) -> list[str]:
+    """``vp,hold3`` and ``vp hold:order=3,aux_variance=2``: a comma starts a new name where no option is open."""
+    names: list[str] = []
+    for word in text.split():
+        for part in split_list(word):
+            if names and "=" in part and ":" not in part.partition("=")[0] and ":" in names[-1]:
+                names[-1] += f",{part}"
+            else:
+                names.append(part)
+    return names
+
+
+def _device(text: str) -> str:
+    if text == "cpu":
+        return text
+    import torch
+
+    there = torch.cuda.is_available()
+    if text == "cuda" and not there:
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto")
+    return "cuda" if there else "cpu"
+
+
+def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple[str, ...]) -> int:
+    """Run the engine behind a progress bar, or plain lines where there is no terminal."""
+    from tqdm import tqdm
+
+    from mibench.harness.run import Event, execute
+
+    with tqdm(total=len(todo), unit="cell", disable=not sys.stderr.isatty(), dynamic_ncols=True, smoothing=0) as bar:
+
+        def tell(event: Event) -> None:
+            if event.kind == "progress":
+                what = "training" if event.message == "model" else "scoring"
+                bar.set_postfix_str(f"{what} {event.cell.labels['defense']} {event.share:.0%}")
+                return
+            if event.kind == "trained":
+                text = f"trained  {event.cell.labels['dataset']} · {event.cell.labels['defense']} · seed {event.cell.seed}"
+            elif event.kind == "failed":
+                text = f"FAILED   {event.cell.title}: {event.message}"
+            else:
+                text = f"done     {event.cell.title}"
+            if event.kind != "trained":
+                bar.update()
+            bar.write(text, file=sys.stderr)
+
+        return execute(plan, todo, workers, device, files, tell)
+
+
+def _report(plan: Any) -> None:
+    """One line per attack cell: privacy, utility, cost."""
+    from mibench.harness.records import read_record
+
+    utility = {}
+    for cell in plan.cells:
+        if cell.attack is None and plan.path(cell).exists():
+            utility[cell.model_key] = read_record(plan.path(cell)).utility
+    for cell in plan.cells:
+        if cell.attack is None or not plan.path(cell).exists():
+            continue
+        record = read_record(plan.path(cell))
+        if record.attack is None:
+            print(f"{cell.title}: n/a ({record.reason})")
+            continue
+        best = record.attack.calibrated
+        low, high = best.auroc.interval or (float("nan"), float("nan"))
+        rates = [(f, e) for f, e in best.tpr.items() if e.value is not None]
+        parts = [f"AUROC {best.auroc.value:.3f} [{low:.3f}, {high:.3f}] at {best.setting} (calibrated)"]
+        for fpr, rate in rates[-1:]:
+            span = f" [{rate.interval[0]:.2f}, {rate.interval[1]:.2f}]" if rate.interval else ""
+            parts.append(f"TPR@{float(fpr):.0%}FPR {rate.value:.3f}{span}")
+        used = utility.get(cell.model_key)
+        if used:
+            parts.append(f"FD ({used.space}) {used.distance:.4g} (n {used.n}, null {used.null:.2g})")
+        cost = f"{record.cost['forwards']:.0f} forwards"
+        cost += f" + {record.cost['vjps']:.0f} vjps" if record.cost["vjps"] else ""
+        parts.append(f"{cost} per sample")
+        parts.append(f"{record.seconds:.1f} s (+ {record.model['seconds']:.0f} s training)")
+        print(f"{cell.title}: " + " · ".join(parts))

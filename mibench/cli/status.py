@@ -1,0 +1,34 @@
+"""``mibench status``."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from mibench.cli.common import add_plugins, add_store, open_store
+
+__all__ = ["arguments", "main"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
+    add_store(parser)
+    add_plugins(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Count the cells by state, and list what is neither done nor missing."""
+    from mibench.harness.plan import Plan
+    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.plugins import load
+
+    located = load_suite(args.suite)
+    plan = Plan(plan_cells(load(tuple(args.plugin)), located.suite), located.folder / "records", open_store(args))
+    states = [(cell, *plan.state(cell)) for cell in plan.cells]
+    for cell, state, why in states:
+        if state not in ("done", "missing"):
+            print(f"{state:8} {cell.title}: {why}")
+    counts = Counter(state for _, state, _ in states)
+    print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+    return 0

@@ -1,0 +1,118 @@
+"""A suite: which datasets, defenses, attacks and seeds, with which recipes; one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mibench.components import Attack, Dataset, Defense
+from mibench.errors import UsageError
+from mibench.harness.cells import Cell, ModelKind, Utility
+from mibench.names import build, did_you_mean, validated
+from mibench.plugins import Registry
+from mibench.recipe import Recipe
+
+__all__ = ["Suite", "find_suite", "load_suite", "plan_cells"]
+
+
+class Suite(BaseModel):
+    """What a suite file holds; names are as on the command line.
+
+    Attributes:
+        recipe: training recipe by dataset name, on top of the dataset's own.
+        utility: how samples are drawn and measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = "mibench"
+    description: str = ""
+    datasets: list[str] = Field(min_length=1)
+    defenses: list[str] = Field(min_length=1)
+    attacks: list[str] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    model: ModelKind = "trained"
+    recipe: dict[str, dict[str, Any]] = {}
+    utility: Utility = Utility()
+
+
+@dataclass(frozen=True)
+class Located:
+    """A suite and the folder it lies in, whose ``records/`` it fills."""
+
+    suite: Suite
+    folder: Path
+
+
+def find_suite(text: str) -> Path:
+    """The folder of a suite given by its file, its folder, or its name under ``leaderboards/``.
+
+    Raises:
+        UsageError: where there is none.
+    """
+    for folder in (Path(text), Path("leaderboards") / text):
+        if folder.is_file() and folder.suffix == ".toml":
+            return folder.parent
+        if (folder / "suite.toml").is_file():
+            return folder
+    known = [path.parent.name for path in Path("leaderboards").glob("*/suite.toml")]
+    hint = did_you_mean(text, known) if known else "; name a suite.toml, or a folder that holds one"
+    raise UsageError(f"there is no suite {text!r}{hint}")
+
+
+def load_suite(text: str) -> Located:
+    """Read a suite file.
+
+    Raises:
+        UsageError: where it is missing, no TOML, or holds an unknown or invalid key.
+    """
+    folder = find_suite(text)
+    path = Path(text) if Path(text).is_file() else folder / "suite.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    suite = validated(Suite, content, str(path))
+    if any(seed < 0 for seed in suite.seeds):
+        raise UsageError(f"{path}: seeds must be 0 or more")
+    return Located(suite, folder)
+
+
+def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
+    """Every cell of a suite, utilities included, the cells of one model next to each other.
+
+    Raises:
+        UsageError: for a name or recipe that is wrong, or an entry given twice.
+    """
+    datasets = [build(registry, "dataset", text) for text in suite.datasets]
+    defenses = [build(registry, "defense", text) for text in suite.defenses]
+    attacks = [build(registry, "attack", text) for text in suite.attacks]
+    for parts in (datasets, defenses, attacks):
+        labels = [part.label for part in parts]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise UsageError(f"{label!r} is listed twice")
+    for name in suite.recipe:
+        if name not in {part.name for part in datasets}:
+            raise UsageError(f"recipe for {name!r}, which is no dataset of this suite")
+    cells = []
+    for dataset in datasets:
+        assert isinstance(dataset, Dataset)
+        recipe = validated(Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}")
+        for seed in suite.seeds:
+            for defense in defenses:
+                assert isinstance(defense, Defense)
+                try:
+                    defense.process()
+                except ValueError as error:
+                    raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
+                for attack in (None, *attacks):
+                    assert attack is None or isinstance(attack, Attack)
+                    cells.append(Cell(dataset, defense, attack, seed, suite.model, recipe, suite.utility))
+    return cells
