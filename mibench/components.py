@@ -54,7 +54,9 @@ class Component(BaseModel):
         if self.shorthand:
             head += str(getattr(self, self.shorthand))
             options.pop(self.shorthand, None)
-        text = ",".join(f"{k}={str(list(v)).replace(' ', '') if isinstance(v, tuple) else v}" for k, v in options.items())
+        text = ",".join(
+            f"{k}={str(list(v)).replace(' ', '') if isinstance(v, tuple) else v}" for k, v in options.items()
+        )
         return f"{head}:{text}" if text else head
 
     def spec(self) -> dict[str, Any]:
@@ -72,7 +74,9 @@ class Dataset(Component):
     recipe: ClassVar[dict[str, Any]] = {}
 
     members: int = Field(100, ge=10, le=1_000_000, description="samples that the model is trained on")
-    nonmembers: int = Field(400, ge=10, le=1_000_000, description="samples it never sees, which attacks must tell from members")
+    nonmembers: int = Field(
+        400, ge=10, le=1_000_000, description="samples it never sees, which attacks must tell from members"
+    )
     reference: int = Field(1000, ge=10, le=1_000_000, description="further samples, which utility is measured against")
 
     def pool(self, generator: torch.Generator) -> Tensor:

@@ -64,7 +64,7 @@ def calibration(part: Tensor) -> int:
 def nearest(x: Tensor, points: Tensor) -> Tensor:
     """The Euclidean distance from each of (B, *item) to its nearest of (M, *item), (B,) float64."""
     target = points.flatten(1).double()
-    return torch.cat([torch.cdist(part, target).amin(1) for part in x.flatten(1).double().split(1024)])
+    return torch.cat([torch.cdist(part, target).amin(1) for part in torch.split(x.flatten(1).double(), 1024)])
 
 
 def split(dataset: Dataset, seed: int) -> Split:
@@ -83,4 +83,4 @@ def split(dataset: Dataset, seed: int) -> Split:
     if not torch.isfinite(pool).all():
         raise UsageError(f"dataset {dataset.label}: the pool holds values that are not finite")
     order = torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]
-    return Split(*pool.float()[order].split(sizes))
+    return Split(*torch.split(pool.float()[order], sizes))

@@ -9,15 +9,18 @@ hookimpl = pluggy.HookimplMarker("mibench")
 
 
 @hookspec
-def mibench_datasets():
+def mibench_datasets() -> list[type]:
     """The datasets of this plugin: a list of subclasses of ``mibench.Dataset``."""
+    raise NotImplementedError
 
 
 @hookspec
-def mibench_defenses():
+def mibench_defenses() -> list[type]:
     """The defenses of this plugin: a list of subclasses of ``mibench.Defense``."""
+    raise NotImplementedError
 
 
 @hookspec
-def mibench_attacks():
+def mibench_attacks() -> list[type]:
     """The attacks of this plugin: a list of subclasses of ``mibench.Attack``."""
+    raise NotImplementedError

@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" where a known name is close, else the known names."""
+    """Say "; did you mean 'x'?" where a known name is close, else the known names."""
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
@@ -60,10 +60,12 @@ def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
     try:
         return cls(**values)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         option = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{where}: unknown option {option!r}{did_you_mean(option, cls.model_fields)}") from None
+            hint = did_you_mean(option, cls.model_fields) if len(first["loc"]) == 1 else ""
+            raise UsageError(f"{where}: unknown option {option!r}{hint}") from None
         message = first["msg"].removeprefix("Value error, ")
         got = f", got {str(first['input'])[:60]!r}" if option and first["type"] != "missing" else ""
         raise UsageError(f"{where}: {option + ': ' if option else ''}{message}{got}") from None
@@ -81,7 +83,7 @@ def build(registry: Registry, kind: str, text: str) -> Component:
         UsageError: for an unknown name, an unknown option or a value out of range.
     """
     known = registry.components[kind]
-    head, colon, tail = text.strip().partition(":")
+    head, _, tail = text.strip().partition(":")
     where = f"{kind} {text.strip()!r}"
     given = options(tail, where)
     cls = known.get(head)

@@ -58,7 +58,9 @@ class Registry:
                 plugin.blame(*problem)
             elif cls.name in self.components[kind]:
                 owner = self.origin[self.components[kind][cls.name]].name
-                plugin.blame(f"the {kind} name {cls.name!r} is taken by plugin {owner!r}", "rename the class variable `name`")
+                plugin.blame(
+                    f"the {kind} name {cls.name!r} is taken by plugin {owner!r}", "rename the class variable `name`"
+                )
             else:
                 self.components[kind][cls.name] = cls
                 self.origin[cls] = plugin
@@ -72,7 +74,10 @@ def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
         return f"mibench_{kind}s() offered {cls!r}", f"return subclasses of mibench.{base.__name__}"
     title = f"{kind} class {cls.__name__}"
     if not isinstance(getattr(cls, "name", None), str) or not NAME.fullmatch(cls.name):
-        return f"{title} has no valid `name`", 'set a class variable such as name = "my-method" (lower case, digits, dashes)'
+        return (
+            f"{title} has no valid `name`",
+            'set a class variable such as name = "my-method" (lower case, digits, dashes)',
+        )
     if not isinstance(cls.version, int) or cls.version < 1:
         return f"{title} has version {cls.version!r}", "set a class variable version = 1 or larger"
     if not cls.summary():
@@ -104,7 +109,9 @@ def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
         manager.register(module, plugin.name)
         for hook in [name for name in dir(module) if name.startswith("mibench_") and _marked(module, name)]:
             if hook not in {f"mibench_{kind}s" for kind in KINDS}:
-                plugin.blame(f"it implements an unknown hook {hook!r}", "the hooks are mibench_datasets, _defenses, _attacks")
+                plugin.blame(
+                    f"it implements an unknown hook {hook!r}", "the hooks are mibench_datasets, _defenses, _attacks"
+                )
                 return
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
@@ -117,11 +124,15 @@ def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
             try:
                 offered = implementation.function()
             except (Exception, SystemExit) as error:
-                plugin.blame(f"mibench_{kind}s() raised {type(error).__name__}: {error}", f"fix or uninstall {plugin.source}")
+                plugin.blame(
+                    f"mibench_{kind}s() raised {type(error).__name__}: {error}", f"fix or uninstall {plugin.source}"
+                )
                 continue
             registry.add(kind, offered, plugin)
     if not called and not plugin.problems:
-        plugin.blame("it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl")
+        plugin.blame(
+            "it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl"
+        )
 
 
 def _marked(module: Any, name: str) -> bool:
@@ -158,5 +169,7 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         if not Path(file).is_file():
             raise UsageError(f"--plugin {file}: there is no such file")
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-        _register(registry, Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}"), lambda file=file: _loose(file))
+        _register(
+            registry, Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}"), lambda file=file: _loose(file)
+        )
     return registry

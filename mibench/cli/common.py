@@ -12,12 +12,16 @@ __all__ = ["add_plugins", "add_store", "open_store"]
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """--store."""
-    parser.add_argument("--store", metavar="DIR", help="where artifacts are kept (default: $MIBENCH_STORE, else the user's cache)")
+    parser.add_argument(
+        "--store", metavar="DIR", help="where artifacts are kept (default: $MIBENCH_STORE, else the user's cache)"
+    )
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:
     """--plugin."""
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="load a loose plugin file; repeats")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="load a loose plugin file; repeats"
+    )
 
 
 def open_store(args: argparse.Namespace) -> Store:

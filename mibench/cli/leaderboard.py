@@ -13,7 +13,9 @@ __all__ = ["arguments", "folders", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", nargs="?", help="a suite (default: every one under leaderboards/)")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a README.md differs from its records")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 where a README.md differs from its records"
+    )
 
 
 def folders(suite: str | None) -> list[Path]:

@@ -27,11 +27,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeats (default: 0)")
     parser.add_argument(
-        "--model", choices=["trained", "exact", "fresh"], help="trained (default), the exact model of the members, or of fresh data"
+        "--model",
+        choices=["trained", "exact", "fresh"],
+        help="trained (default), the exact model of the members, or of fresh data",
     )
     parser.add_argument("--recipe", metavar="OPTION=VALUE,…", help="training recipe, such as steps=2000,width=128")
     parser.add_argument("--samples", type=int, metavar="N", help="samples drawn to measure utility (default: 1000)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="child processes, one torch thread each (default: 1)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="child processes, one torch thread each (default: 1)"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     add_store(parser)
     add_plugins(parser)
@@ -45,7 +49,9 @@ def main(args: argparse.Namespace) -> int:
 
     if not 1 <= args.workers <= 1024:
         raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
-    single = [f"--{k}" for k in ("defense", "attack", "dataset", "seed", "model", "recipe", "samples") if getattr(args, k)]
+    single = [
+        f"--{k}" for k in ("defense", "attack", "dataset", "seed", "model", "recipe", "samples") if getattr(args, k)
+    ]
     files = tuple(str(Path(file).absolute()) for file in args.plugin)
     if args.suite:
         if single:
@@ -75,7 +81,9 @@ def main(args: argparse.Namespace) -> int:
     if not args.suite:
         _report(plan)
     done = sum(plan.state(cell)[0] == "done" for cell in cells)
-    print(f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {time.monotonic() - began:.0f} s")
+    print(
+        f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {time.monotonic() - began:.0f} s"
+    )
     if failed:
         print("run the same command again to retry what failed", file=sys.stderr)
     return 1 if failed else 0
@@ -88,7 +96,10 @@ def _suite_of(args: argparse.Namespace) -> Any:
 
     if not args.defense or not args.attack:
         raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
-    names = {kind: [name for text in getattr(args, kind) or [] for name in _names(text, split_list)] for kind in ("defense", "attack", "dataset")}
+    names = {
+        kind: [name for text in getattr(args, kind) or [] for name in _names(text, split_list)]
+        for kind in ("defense", "attack", "dataset")
+    }
     datasets = names["dataset"] or ["digits"]
     recipe = options(args.recipe, "--recipe") if args.recipe else {}
     if any(seed < 0 for seed in args.seed or []):
@@ -145,7 +156,9 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
                 bar.set_postfix_str(f"{what} {event.cell.labels['defense']} {event.share:.0%}")
                 return
             if event.kind == "trained":
-                text = f"trained  {event.cell.labels['dataset']} · {event.cell.labels['defense']} · seed {event.cell.seed}"
+                text = (
+                    f"trained  {event.cell.labels['dataset']} · {event.cell.labels['defense']} · seed {event.cell.seed}"
+                )
             elif event.kind == "failed":
                 text = f"FAILED   {event.cell.title}: {event.message}"
             else:

@@ -13,7 +13,9 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
-    parser.add_argument("--out", default="docs", metavar="DIR", help="where samples-<dataset>.png are written (default: docs)")
+    parser.add_argument(
+        "--out", default="docs", metavar="DIR", help="where samples-<dataset>.png are written (default: docs)"
+    )
     add_store(parser)
     add_plugins(parser)
 

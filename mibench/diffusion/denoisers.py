@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mibench.diffusion.process import Kernel
 
-__all__ = ["Denoiser", "ExactDenoiser", "PlainDenoiser", "SufficientDenoiser", "expand"]
+__all__ = ["Denoiser", "ExactDenoiser", "NetworkDenoiser", "PlainDenoiser", "SufficientDenoiser", "expand"]
 
 
 class Denoiser(Protocol):
@@ -23,40 +23,61 @@ def expand(coefficients: Tensor, like: Tensor) -> Tensor:
     return coefficients.reshape(coefficients.shape + (1,) * (like.dim() - coefficients.dim()))
 
 
-class PlainDenoiser(nn.Module):
-    """The n blocks concatenated, each scaled to unit variance: what the papers train.
-
-    The network corrects the best estimate that is linear in u_n (the "mixed score" of 2112.07068, B.4; for n = 1 the
-    preconditioning of 2206.00364): ε_n = L_nn u_n / Var u_n + c_out F_θ, with c_out² = 1 − L_nn² / Var u_n.
+class NetworkDenoiser(nn.Module):
+    """What the two parameterisations share.
 
     Args:
-        network: maps ((B, n, *item) float32, log-SNR (B,)) to (B, *item).
-        data_variance: mean square s² of the data, for the scale 1/√(E_j1² s² + Σ_jj).
+        network: maps ((B, blocks, *item) float32, log-SNR (B,)) to (B, *item).
+        data_variance: mean square s² of the data, which scales the network's input to unit variance.
     """
-
-    blocks_of = staticmethod(lambda order: order)
 
     def __init__(self, network: nn.Module, data_variance: float) -> None:
         super().__init__()
         self.network, self.data_variance = network, data_variance
+
+    @staticmethod
+    def blocks_of(order: int) -> int:
+        """How many blocks the network sees for a process of this order."""
+        raise NotImplementedError
+
+    def spread(self, kernel: Kernel) -> Tensor:
+        """c_out (B,), the standard deviation of what the network has to find."""
+        raise NotImplementedError
+
+    def ask(self, blocks: Tensor, kernel: Kernel) -> Tensor:
+        """The network's answer to scaled blocks (B, blocks, *item), in float64."""
+        found: Tensor = self.network(blocks.float(), kernel.log_snr.float().expand(len(blocks)))
+        return found.double()
+
+
+class PlainDenoiser(NetworkDenoiser):
+    """The n blocks concatenated, each scaled to unit variance: what the papers train.
+
+    The network corrects the best estimate that is linear in u_n (the "mixed score" of 2112.07068, B.4; for n = 1 the
+    preconditioning of 2206.00364): ε_n = L_nn u_n / Var u_n + c_out F_θ, with c_out² = 1 − L_nn² / Var u_n.
+    """
+
+    @staticmethod
+    def blocks_of(order: int) -> int:
+        """See NetworkDenoiser."""
+        return order
 
     def variance(self, kernel: Kernel) -> Tensor:
         """Var u_j per dimension, (B, n)."""
         return kernel.mean.square() * self.data_variance + kernel.factor.square().sum(-1)
 
     def spread(self, kernel: Kernel) -> Tensor:
-        """c_out (B,), the standard deviation of what the network has to find."""
+        """See NetworkDenoiser."""
         return (1 - kernel.factor[:, -1, -1].square() / self.variance(kernel)[:, -1]).sqrt()
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
         variance = self.variance(kernel)
-        scaled = (u * expand(variance.rsqrt(), u)).float()
-        found = self.network(scaled, kernel.log_snr.float().expand(len(u))).double()
+        found = self.ask(u * expand(variance.rsqrt(), u), kernel)
         skip = kernel.factor[:, -1, -1] / variance[:, -1]
         return expand(skip, found) * u[:, -1] + expand(self.spread(kernel), found) * found
 
 
-class SufficientDenoiser(nn.Module):
+class SufficientDenoiser(NetworkDenoiser):
     """The network sees only y, all that u_t says of q_0; algebra does the rest (exact for the ideal network).
 
     With u' = L⁻¹ u_t, a = L⁻¹ E[:, 0] and â = a/|a|: y = â·u' / √(1 + |a|² s²) and
@@ -64,14 +85,13 @@ class SufficientDenoiser(nn.Module):
     preconditioned as in 2206.00364: ε' = y / √(1 + |a|² s²) + |a| s / √(1 + |a|² s²) F_θ.
     """
 
-    blocks_of = staticmethod(lambda order: 1)
-
-    def __init__(self, network: nn.Module, data_variance: float) -> None:
-        super().__init__()
-        self.network, self.data_variance = network, data_variance
+    @staticmethod
+    def blocks_of(order: int) -> int:
+        """See NetworkDenoiser."""
+        return 1
 
     def spread(self, kernel: Kernel) -> Tensor:
-        """c_out (B,), the standard deviation of what the network has to find."""
+        """See NetworkDenoiser."""
         power = kernel.signal.square().sum(-1) * self.data_variance
         return kernel.signal[:, -1].square().div(kernel.signal.square().sum(-1)).mul(power / (1 + power)).sqrt()
 
@@ -84,8 +104,11 @@ class SufficientDenoiser(nn.Module):
         power = size.square() * self.data_variance
         block = (u * expand(along, u)).sum(1, keepdim=True)
         y = block * expand((1 + power).rsqrt(), block)
-        found = self.network(y.float(), kernel.log_snr.float().expand(len(u))).double()
-        noise = y[:, 0] * expand((1 + power[:, 0]).rsqrt(), found) + expand((power / (1 + power))[:, 0].sqrt(), found) * found
+        found = self.ask(y, kernel)
+        noise = (
+            y[:, 0] * expand((1 + power[:, 0]).rsqrt(), found)
+            + expand((power / (1 + power))[:, 0].sqrt(), found) * found
+        )
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
 
 
@@ -100,14 +123,14 @@ class ExactDenoiser:
     """
 
     def __init__(self, points: Tensor) -> None:
-        self.points = points.flatten(1).double()
+        self.points: Tensor = points.flatten(1).double()
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
         flat = u.flatten(2)
         power = kernel.signal.square().sum(-1, keepdim=True)
         weights = torch.einsum("bj,bji->bi", kernel.signal, kernel.inverse) / power
         estimate = (flat * weights[..., None]).sum(1)
-        distance = torch.cat([(part[:, None] - self.points).square().sum(-1) for part in estimate.split(256)])
+        distance = torch.cat([(part[:, None] - self.points).square().sum(-1) for part in torch.split(estimate, 256)])
         mean = torch.softmax(-distance * power / 2, dim=-1) @ self.points
         residual = flat - kernel.mean[..., None] * mean[:, None]
         return (residual * kernel.inverse[:, -1, :, None]).sum(1).view(u.shape[0], *u.shape[2:])

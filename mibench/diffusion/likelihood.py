@@ -26,7 +26,7 @@ def probes(model: Model, count: int, generator: torch.Generator) -> tuple[Tensor
 
 
 def log_density(model: Model, u: Tensor, vectors: Tensor, weight: float, evaluations: int) -> Tensor:
-    """log p(u) at t_min, in nats (Song et al. 2011.13456, eq. 39), on a fixed grid that is uniform in log t.
+    """Log p(u) at t_min, in nats (Song et al. 2011.13456, eq. 39), on a fixed grid that is uniform in log t.
 
     The divergence of the drift is split. Its Gaussian part integrates to d [log det L]; what is left, per dimension
     r = 1 − L_nn ∂ε_n/∂u_n, is smooth, and ∫ ½ b G²/L_nn² r dt is summed by trapezoids in W = log det L − tr(F) τ, whose

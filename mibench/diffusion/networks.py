@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class MLP(nn.Module):
         super().__init__()
         size, width = math.prod(shape), recipe.width
         self.shape = shape
+        self.octaves: Tensor
+        self.frequencies: Tensor
         self.register_buffer("octaves", torch.logspace(-6, 1, 16, base=2.0))
         self.register_buffer("frequencies", recipe.fourier_scale * torch.randn(blocks * size, recipe.fourier))
         self.enter = nn.Linear(blocks * size + 2 * recipe.fourier, width)
@@ -46,9 +49,11 @@ class MLP(nn.Module):
             phase = x @ self.frequencies
             x = torch.cat([x, phase.sin(), phase.cos()], dim=1)
         h = self.enter(x)
-        for norm, first, second in self.layers:
+        for layer in self.layers:
+            norm, first, second = cast(nn.ModuleList, layer)
             h = h + second(nn.functional.silu(first(norm(h)) + time))
-        return self.leave(nn.functional.silu(h)).view(-1, *self.shape)
+        answer: Tensor = self.leave(nn.functional.silu(h)).view(-1, *self.shape)
+        return answer
 
 
 def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:

@@ -126,10 +126,12 @@ class LinearSDE:
     def _exp(self, tau: Tensor) -> Tensor:
         """exp(F τ), (…, n, n). With F + λI nilpotent (all bundled processes) a sum of n terms, else a matrix exponential."""
         if self._powers is None:
-            return torch.linalg.matrix_exp(self.F * tau[..., None, None])
+            general: Tensor = torch.linalg.matrix_exp(self.F * tau[..., None, None])
+            return general
         orders = torch.arange(self.order, dtype=torch.float64)
         weights = (-self._decay * tau).exp()[..., None] * tau[..., None] ** orders
-        return torch.einsum("...k,kij->...ij", weights, self._powers)
+        matrix: Tensor = torch.einsum("...k,kij->...ij", weights, self._powers)
+        return matrix
 
     def _factor(self, tau: Tensor, driven: bool = False) -> Tensor:
         """Cholesky factor of Σ (or of Σ_driven) at τ, (B, n, n), in square-root form: no covariance is ever formed.
@@ -142,7 +144,8 @@ class LinearSDE:
         if not driven and self.initial.any():
             rows = torch.cat([(self._exp(tau) * self.initial.sqrt()).mT, rows], dim=1)
         upper = torch.linalg.qr(rows, mode="r").R
-        return (upper * upper.diagonal(dim1=-2, dim2=-1).sign()[..., None]).mT
+        lower: Tensor = (upper * upper.diagonal(dim1=-2, dim2=-1).sign()[..., None]).mT
+        return lower
 
     # ── the public contract: a 1-D float64 tensor of times in, one matrix or vector per time out ──────────────────
     def transition(self, t: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench.components import Defense
-from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser, expand
+from mibench.diffusion.denoisers import NetworkDenoiser, PlainDenoiser, SufficientDenoiser, expand
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import Kernel
 from mibench.recipe import Recipe
@@ -29,7 +29,8 @@ def hybrid_score_matching(model: Model, batch: Tensor, kernel: Kernel, generator
     eps = torch.randn(len(batch), model.process.order, *model.shape, generator=generator, device=model.device).double()
     u = torch.einsum("bij,bj...->bi...", kernel.factor, eps) + expand(kernel.mean, eps) * batch[:, None]
     error = (model.denoiser(u, kernel) - eps[:, -1]).flatten(1).square().mean(1)
-    return (error / model.denoiser.spread(kernel).square()).mean()
+    loss: Tensor = (error / _module(model).spread(kernel).square()).mean()
+    return loss
 
 
 def clipped_step(model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:
@@ -54,15 +55,17 @@ def blank_model(
         seed: of the initial weights.
     """
     process = defense.process()
-    parameterisation = {"plain": PlainDenoiser, "sufficient": SufficientDenoiser}[defense.parameterisation]
+    parameterisation: type[NetworkDenoiser] = {"plain": PlainDenoiser, "sufficient": SufficientDenoiser}[
+        defense.parameterisation
+    ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = defense.network(parameterisation.blocks_of(process.order), shape, recipe)
     return Model(process, parameterisation(network, data_variance).to(device), shape, device)
 
 
-def _module(model: Model) -> nn.Module:
-    assert isinstance(model.denoiser, nn.Module)
+def _module(model: Model) -> NetworkDenoiser:
+    assert isinstance(model.denoiser, NetworkDenoiser), "only a model with a network can be trained"
     return model.denoiser
 
 

@@ -150,7 +150,7 @@ def _attack(cell: Cell, model: Model, data: Split, store: Store, key: str, progr
     done = 0
     for name, part in parts.items():
         rows: dict[str, list[Tensor]] = {}
-        for chunk in part.split(BATCH):
+        for chunk in torch.split(part, BATCH):
             x = chunk.to(model.device, torch.float64)
             with torch.no_grad():
                 for setting, values in _checked(cell, cell.attack.score(model, x, ctx), len(x)).items():
@@ -170,7 +170,9 @@ def _checked(cell: Cell, answer: Any, count: int) -> dict[str, Tensor]:
     """
     name = cell.attack.label if cell.attack else ""
     if not isinstance(answer, dict) or not answer:
-        raise MibenchError(f"attack {name} returned {type(answer).__name__}; it must return a dict of tensors, one per setting")
+        raise MibenchError(
+            f"attack {name} returned {type(answer).__name__}; it must return a dict of tensors, one per setting"
+        )
     for setting, values in answer.items():
         if not isinstance(values, Tensor) or values.shape != (count,):
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -233,7 +235,9 @@ def _utility(cell: Cell, model: Model, data: Split, store: Store, key: str) -> U
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     flat = data.members.flatten(1).double()
     values, vectors = torch.linalg.eigh(torch.cov(flat.T))
-    gauss = torch.randn(n, flat.shape[1], generator=chance, dtype=torch.float64) * values.clamp_min(0).sqrt() @ vectors.T
+    gauss = (
+        torch.randn(n, flat.shape[1], generator=chance, dtype=torch.float64) * values.clamp_min(0).sqrt() @ vectors.T
+    )
     gauss = (flat.mean(0) + gauss).clamp(flat.amin(0), flat.amax(0)).float().view(n, *data.shape)
     space = feature_space(cell.dataset.modality)
     reference = space(data.reference)

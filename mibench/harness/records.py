@@ -75,7 +75,8 @@ class UtilityMetrics(_Strict):
         copies: of resampled members.
         gauss: of a Gaussian with the members' mean and covariance, clipped to their range.
         null: between two halves of the reference.
-        fraction: (distance − copies) / (gauss − copies): 0 for copies of the data, 1 and more for what is no better than a Gaussian.
+        fraction: (distance − copies) / (gauss − copies): 0 for copies of the data, 1 and more for what is no better than a
+            Gaussian.
         copied: share of samples nearer to a member than all but 1 % of the reference are.
         members_distance: of the model's samples to the members.
     """
@@ -96,7 +97,7 @@ class UtilityMetrics(_Strict):
 class Record(_Strict):
     """One cell's result. ``digest`` covers everything else; ``key`` what identifies the cell."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     key: str
     status: Literal["done", "n/a"]
     reason: str | None = None
@@ -140,7 +141,9 @@ def write_text(path: Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise MibenchError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from None
+        raise MibenchError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
+        ) from None
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -161,7 +164,9 @@ def read_record(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise MibenchError(f"{path} is not a valid record: {where + ': ' if where else ''}{first['msg'][:120]}; {remedy}") from None
+        raise MibenchError(
+            f"{path} is not a valid record: {where + ': ' if where else ''}{first['msg'][:120]}; {remedy}"
+        ) from None
     except OSError as error:
         raise MibenchError(f"cannot read {path}: {error.strerror}") from None
     if record.digest != record.content_digest():

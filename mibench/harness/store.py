@@ -42,7 +42,9 @@ class Store:
             with tempfile.TemporaryFile(dir=root):
                 pass
         except OSError as error:
-            raise UsageError(f"the store {root} cannot be written: {error.strerror}; choose another with --store") from None
+            raise UsageError(
+                f"the store {root} cannot be written: {error.strerror}; choose another with --store"
+            ) from None
 
     def folder(self, kind: str, key: str) -> Path:
         """Where an artifact is or would be."""
@@ -116,7 +118,9 @@ class Store:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
-            raise MibenchError(f"cannot write to the store {self.root}: {error.strerror}; free space, then run again") from None
+            raise MibenchError(
+                f"cannot write to the store {self.root}: {error.strerror}; free space, then run again"
+            ) from None
         return meta
 
     def _corrupt(self, kind: str, key: str, error: Exception) -> MibenchError:
@@ -128,7 +132,9 @@ class Store:
                 os.rename(folder, aside)
             except OSError:
                 return MibenchError(f"{folder} is corrupt ({error}) and cannot be set aside; delete it and run again")
-        return MibenchError(f"{folder} was corrupt ({str(error)[:80]}) and is set aside as {aside.name}; run again to remake it")
+        return MibenchError(
+            f"{folder} was corrupt ({str(error)[:80]}) and is set aside as {aside.name}; run again to remake it"
+        )
 
 
 def _seal(meta: dict[str, Any]) -> str:

@@ -104,7 +104,9 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
     cells = []
     for dataset in datasets:
         assert isinstance(dataset, Dataset)
-        recipe = validated(Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}")
+        recipe = validated(
+            Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}"
+        )
         for seed in suite.seeds:
             for defense in defenses:
                 assert isinstance(defense, Defense)

@@ -119,5 +119,5 @@ def feature_space(modality: str) -> FeatureSpace:
 
 
 def _plain(x: Tensor) -> Tensor:
-    """x off any graph, in float64 on the CPU."""
+    """X off any graph, in float64 on the CPU."""
     return x.detach().to(device="cpu", dtype=torch.float64)

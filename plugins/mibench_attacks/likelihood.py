@@ -23,7 +23,7 @@ class Likelihood(Attack):
     draws: int = Field(2, ge=1, le=1000, description="draws of the auxiliaries, for order 2 and above")
 
     def score(self, model, x, ctx):
-        """log p(x) in nats; for n > 1 the mean over draws a_r ~ N(0, v_0) of log p(x, a_r) − log p(a_r)."""
+        """Log p(x) in nats; for n > 1 the mean over draws a_r ~ N(0, v_0) of log p(x, a_r) − log p(a_r)."""
         process = model.process
         vectors, weight = probes(model, self.probes, ctx.generator("probes"))
         if process.order == 1:

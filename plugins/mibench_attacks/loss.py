@@ -17,7 +17,7 @@ class Loss(Attack):
     paper: ClassVar = "Matsumoto et al. 2023; Hu & Pang 2023"
     published: ClassVar = "t=0.35"
 
-    draws: int = Field(16, ge=1, le=10_000, description="noise draws R")
+    draws: int = Field(32, ge=1, le=10_000, description="noise draws R")
     times: tuple[Time, ...] = Field(
         (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35), min_length=1, description="fractions of the horizon"
     )

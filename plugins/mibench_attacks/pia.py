@@ -11,7 +11,7 @@ Time = Annotated[float, Field(gt=0, le=1)]
 
 
 class PIA(Attack):
-    """Proximal initialisation: is the network's answer at t ≈ 0 the noise that it finds again at t?"""
+    """Proximal initialisation: the network's answer at t ≈ 0 against what it finds again at t."""
 
     name: ClassVar = "pia"
     version: ClassVar = 1

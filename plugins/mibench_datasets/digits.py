@@ -14,6 +14,7 @@ class Digits(Dataset):
     name: ClassVar = "digits"
     version: ClassVar = 1
     modality: ClassVar = "image"
+    recipe: ClassVar = {"steps": 4500, "batch": 64, "depth": 5}
 
     reference: int = Field(1200, ge=10, le=1797, description="further samples, which utility is measured against")
 

@@ -14,6 +14,7 @@ class SwissRoll(Dataset):
     name: ClassVar = "swiss-roll"
     version: ClassVar = 1
     modality: ClassVar = "points"
+    recipe: ClassVar = {"steps": 3000, "batch": 128, "time_power": 2.0, "fourier": 64}
 
     nonmembers: int = Field(1250, ge=10, le=1_000_000, description="samples it never sees")
     reference: int = Field(2000, ge=10, le=1_000_000, description="further samples, which utility is measured against")
@@ -24,5 +25,7 @@ class SwissRoll(Dataset):
         from sklearn.datasets import make_swiss_roll
 
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        points, _ = make_swiss_roll(self.members + self.nonmembers + self.reference, noise=self.noise, random_state=seed)
+        points, _ = make_swiss_roll(
+            self.members + self.nonmembers + self.reference, noise=self.noise, random_state=seed
+        )
         return torch.from_numpy(points[:, [0, 2]]).float() / 7

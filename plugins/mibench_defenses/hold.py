@@ -20,7 +20,9 @@ class HOLD(Defense):
     order: int = Field(2, ge=1, le=10, description="number of variables; 1 is the Ornstein–Uhlenbeck control")
     aux_variance: float = Field(0.08, ge=0, le=1000, description="v_0, variance of the auxiliaries at the start")
     stationary_variance: float = Field(1.0, gt=0, le=1e6, description="L⁻¹, variance of every variable at the end")
-    epsilon_num: float = Field(0.0, ge=0, le=1000, description="ε_num, variance added to the data: sets the privacy bound")
+    epsilon_num: float = Field(
+        0.0, ge=0, le=1000, description="ε_num, variance added to the data: sets the privacy bound"
+    )
     horizon: float = Field(5.0, gt=0, le=1000, description="T")
 
     def process(self) -> LinearSDE:

@@ -16,7 +16,9 @@ class VE(Defense):
     paper: ClassVar = "arXiv 2011.13456"
 
     sigma_min: float = Field(0.01, gt=0, le=10, description="smallest noise scale")
-    sigma_max: float = Field(50.0, gt=0, le=10_000, description="largest noise scale; 10 suits small data of unit scale")
+    sigma_max: float = Field(
+        50.0, gt=0, le=10_000, description="largest noise scale; 10 suits small data of unit scale"
+    )
 
     @model_validator(mode="after")
     def _ordered(self):

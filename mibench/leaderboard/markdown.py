@@ -1,0 +1,286 @@
+"""The README of a leaderboard: a pure function of the suite's file and its records, the same bytes each time.
+
+Tables are written here and not with a library, whose next version would change the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mibench.harness.records import AttackMetrics
+from mibench.leaderboard.tables import UTILITY, Board, Spread, open_board, spread
+
+__all__ = ["check", "render"]
+
+MISSING = "–"
+CHOICES = ("published", "calibrated", "oracle")
+BASELINES = ("null", "copies", "gauss")
+
+GUIDE = """\
+- **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for each
+  seed. The first 20 % of members and of non-members are for calibration: attacks may learn from them, and settings are
+  chosen on them. Every figure of an attack is from the other 80 %. The reference is never attacked.
+- **Figures** are mean ± standard deviation over the seeds {seeds}; (2/3) says that two of three seeds have one, {missing}
+  that the cell has not been run, n/a that it cannot be, with the reason in a footnote.
+- **AUROC.** Larger scores mean "member". An AUROC below .5 is shown as it is, never flipped.
+- **Settings.** *Published* is the setting of the attack's paper, *calibrated* the best on the calibration samples, *oracle* the
+  best on the very samples that it is reported on: what hindsight adds.
+- **Worst known attack**: the attack with the largest mean calibrated AUROC. It is the one column that is chosen on the
+  samples that it is reported on, and later attacks can only raise it.
+- **TPR@x%FPR** is the largest true positive rate over all thresholds with at most that false positive rate, of the worst
+  known attack at its calibrated setting. It is given where the rate allows at least ten false positives.
+- **Intervals** at 95 % are in the records, seed by seed: of the AUROC, DeLong's on the logit scale with one pseudo-score
+  added to each sample; of the TPR, a bootstrap that draws the threshold anew.
+- **FD** is the Fréchet distance between generated samples and the reference in the named feature space; *null* that between
+  the halves of the reference, *copies* that of resampled members, *gauss* that of a Gaussian with their mean and
+  covariance. The *fraction* is (FD − copies) / (gauss − copies): 0 for a model no better than copies of its data, and above
+  1 for one no better than the Gaussian, which does not generate. *Copied* are samples nearer to a member than 99 % of the
+  reference are.
+- **Evaluations** are network forwards + vector–Jacobian products for each scored sample."""
+
+
+def render(folder: Path) -> str:
+    """The README of a suite.
+
+    Raises:
+        MibenchError: where the suite or a record cannot be read.
+    """
+    return _Page(open_board(folder), f"leaderboards/{folder.resolve().name}").text()
+
+
+def check(folder: Path) -> str | None:
+    """None where the README is what ``render`` gives, else one line on the difference."""
+    path, suite = folder / "README.md", folder.resolve().name
+    remedy = f"run `mibench leaderboard {suite}`"
+    if not path.is_file():
+        return f"{path} is missing; {remedy}"
+    wanted, found = render(folder), path.read_bytes().decode(errors="replace")
+    if wanted == found:
+        return None
+    lines = found.split("\n"), wanted.split("\n")
+    same = next((i for i, (a, b) in enumerate(zip(*lines, strict=False)) if a != b), min(map(len, lines)))
+    return f"{path} differs from its records at line {same + 1}; {remedy}"
+
+
+def rate(value: float) -> str:
+    """A rate as .713, −.020 or 1.000."""
+    text = f"{abs(value):.3f}"
+    sign = "−" if value < 0 and float(text) else ""
+    return sign + (text[1:] if text.startswith("0") else text)
+
+
+def number(value: float, like: float | None = None) -> str:
+    """Three significant digits without an exponent, or as many decimals as ``like`` would have."""
+    size = abs(value if like is None else like)
+    decimals = min(12, max(0, 2 - math.floor(math.log10(size)))) if size else 2
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def rates(found: Spread) -> str:
+    """Rates as ``.713 ± .021``."""
+    return rate(found.mean) + ("" if found.sd is None else f" ± {rate(found.sd)}")
+
+
+def numbers(found: Spread) -> str:
+    """Other numbers as ``12.3 ± 0.4``."""
+    return number(found.mean) + ("" if found.sd is None else f" ± {number(found.sd, found.mean)}")
+
+
+def code(text: str) -> str:
+    """A name in the typeface of code."""
+    return f"`{text}`"
+
+
+def distinct(values: Iterable[Any]) -> str:
+    """The different values, sorted; a dash for none."""
+    return ", ".join(sorted({str(value) for value in values})) or MISSING
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and the others centred."""
+    lines = [header, [":--", *[":-:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+@dataclass
+class _Page:
+    board: Board
+    place: str
+    reasons: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The whole page."""
+        board, suite = self.board, self.board.suite
+        done, expected = board.progress
+        further = (
+            f" {board.further} further record(s), of other seeds or kinds of model, are not shown."
+            if board.further
+            else ""
+        )
+        kind = "" if suite.model == "trained" else f" Models: {suite.model}."
+        parts = [
+            f"# {suite.title}",
+            suite.description.strip(),
+            f"{done} of {expected} records are there.{kind}{further}",
+        ]
+        for dataset in board.datasets():
+            parts += [f"## {dataset}", self._main(dataset)]
+            parts += [f"### Settings of {dataset}", self._settings(dataset)]
+            parts += [f"### Cost and training of {dataset}", self._training(dataset)]
+        parts += [
+            "## How to read this",
+            GUIDE.format(seeds=", ".join(map(str, suite.seeds)), missing=MISSING),
+            self._sizes(),
+        ]
+        commands = f"mibench run {self.place}/suite.toml\nmibench leaderboard {self.place.rpartition('/')[2]} --check"
+        parts += ["## Reproduce", f"```\n{commands}\n```", self._versions()]
+        parts += ["\n".join(f"[^{i}]: {reason}" for i, reason in enumerate(self.reasons, 1))]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _cell(
+        self, dataset: str, defense: str, attack: str, found: Spread | None, show: Callable[[Spread], str]
+    ) -> str:
+        """A spread, marked where seeds are lacking, with the reasons of those that do not apply."""
+        records = self.board.cells.get((dataset, defense, attack), [])
+        notes = "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
+        if found is None:
+            return f"n/a{notes}" if records else MISSING
+        seeds = len(self.board.suite.seeds)
+        mark = f" ({len(found.values)}/{seeds})" if len(found.values) < seeds else ""
+        return show(found) + mark + notes
+
+    def _note(self, reason: str) -> str:
+        reason = " ".join(reason.split())
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return f"[^{self.reasons.index(reason) + 1}]"
+
+    # ── the main table ────────────────────────────────────────────────────────────────────────────────────────────
+    def _main(self, dataset: str) -> str:
+        board, attacks = self.board, self.board.attacks(dataset)
+        worst = {defense: board.worst(dataset, defense) for defense in board.defenses(dataset)}
+        found = [m for defense, attack in worst.items() if attack for m in board.attacked(dataset, defense, attack)]
+        fpr = "0.01" if all(_tpr(m, "0.01") is not None for m in found) else "0.1"
+        percent = f"{100 * float(fpr):g}"
+        header = ["defense", *map(code, attacks), "**worst known attack**", f"its TPR@{percent}%FPR"]
+        header += [self._distance_header(dataset), "fraction", "copied"]
+        rows = []
+        for defense, attack in worst.items():
+            row = [code(defense)]
+            row += [self._cell(dataset, defense, a, board.auroc(dataset, defense, a), rates) for a in attacks]
+            if attack and (area := board.auroc(dataset, defense, attack)):
+                tpr = spread(board.attacked(dataset, defense, attack), lambda m: _tpr(m, fpr))
+                reached = self._cell(dataset, defense, attack, tpr, rates)
+                row += [f"**{rate(area.mean)}** {code(attack)}", reached + (f" @{percent}%" if tpr else "")]
+            else:
+                row += [MISSING, MISSING]
+            rows.append(row + self._utility(dataset, defense))
+        strict = sorted(
+            {
+                m.calibrated.tpr["0.01"].reason or ""
+                for m in found
+                if _tpr(m, "0.01") is None and "0.01" in m.calibrated.tpr
+            }
+        )
+        note = f"TPR@1%FPR is n/a: {'; '.join(filter(None, strict))}." if fpr != "0.01" else ""
+        return "\n\n".join(part for part in ("Calibrated AUROC of each attack.", table(header, rows), note) if part)
+
+    def _distance_header(self, dataset: str) -> str:
+        found = self.board.utilities(dataset)
+        return f"FD ({distinct(u.space for u in found)}, n = {distinct(u.n for u in found)})" if found else "FD"
+
+    def _utility(self, dataset: str, defense: str) -> list[str]:
+        """Distance, fraction and copied share."""
+        found = self.board.utilities(dataset, defense)
+
+        def fraction(values: Spread) -> str:
+            return rate(values.mean) + (" does not generate" if values.mean > 1 else "")
+
+        shown = [
+            (spread(found, lambda u: u.distance), numbers),
+            (spread(found, lambda u: u.fraction), fraction),
+            (spread(found, lambda u: u.copied), lambda values: f"{100 * values.mean:.1f} %"),
+        ]
+        return [self._cell(dataset, defense, UTILITY, values, show) for values, show in shown]
+
+    # ── the other tables ──────────────────────────────────────────────────────────────────────────────────────────
+    def _settings(self, dataset: str) -> str:
+        """The AUROC of each attack at its three settings."""
+        rows = []
+        for defense in self.board.defenses(dataset):
+            for attack in self.board.attacks(dataset):
+                if found := self.board.attacked(dataset, defense, attack):
+                    row = [code(defense), code(attack)]
+                    for choice in CHOICES:
+                        area = self.board.auroc(dataset, defense, attack, choice)
+                        names = [getattr(m, choice).setting for m in found]
+                        chosen = ", ".join(names if len(set(names)) > 1 else names[:1])
+                        row.append(f"{self._cell(dataset, defense, attack, area, rates)} at {chosen}")
+                    rows.append(row)
+        header = ["defense", "attack", "published", "calibrated", "oracle (chosen with hindsight)"]
+        return table(header, rows) if rows else "No attack has been run."
+
+    def _training(self, dataset: str) -> str:
+        """What the models were given and kept, and what the attacks cost."""
+        attacks = self.board.attacks(dataset)
+        header = ["defense", "steps", "epochs per member", "held-out − member loss", "near-duplicates"]
+        header += [f"evaluations of {code(attack)}" for attack in attacks]
+        rows = []
+        for defense in self.board.defenses(dataset):
+            models = {record.model["key"]: record for record in self.board.records(dataset, defense)}
+            facts = [models[key].model for key in sorted(models)]
+            gap = spread((f for f in facts if None not in _losses(f)), lambda f: _losses(f)[0] - _losses(f)[1])
+            close = spread([models[key].split for key in sorted(models)], lambda s: s["near_duplicates"])
+            row = [code(defense), distinct(f["steps"] for f in facts if f.get("steps"))]
+            row.append(distinct(f"{f['epochs_per_member']:g}" for f in facts if f.get("epochs_per_member")))
+            row += [number(gap.mean) if gap else MISSING, f"{close.mean:g}" if close else MISSING]
+            for attack in attacks:
+                costs = [r.cost for r in self.board.records(dataset, defense, attack) if r.attack]
+                forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
+                row.append(f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else MISSING)
+            rows.append(row)
+        return table(header, rows)
+
+    def _sizes(self) -> str:
+        """The sizes of each dataset's parts and the baselines of its distance."""
+        parts = ("members", "nonmembers", "reference")
+        header = [
+            "dataset",
+            "members",
+            "non-members",
+            "reference",
+            "evaluated on",
+            *(f"FD {name}" for name in BASELINES),
+        ]
+        rows = []
+        for dataset in self.board.datasets():
+            records, utilities = self.board.records(dataset), self.board.utilities(dataset)
+            row = [dataset, *(distinct(r.split[part] for r in records) for part in parts)]
+            row.append(distinct(f"{r.attack.members} v {r.attack.nonmembers}" for r in records if r.attack))
+            for name in BASELINES:
+                values = spread(utilities, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
+                row.append(number(values.mean) if values else MISSING)
+            rows.append(row)
+        return table(header, rows)
+
+    def _versions(self) -> str:
+        """Every different value of what the records say of where they were made."""
+        found = [record.environment for dataset in self.board.datasets() for record in self.board.records(dataset)]
+        names = sorted({name for environment in found for name in environment})
+        values = (f"{name} {distinct(e[name] for e in found if name in e)}" for name in names)
+        return f"Made with: {' · '.join(values)}." if found else ""
+
+
+def _tpr(metrics: AttackMetrics, fpr: str) -> float | None:
+    """The true positive rate at the calibrated setting."""
+    estimate = metrics.calibrated.tpr.get(fpr)
+    return estimate.value if estimate else None
+
+
+def _losses(facts: dict[str, Any]) -> tuple[Any, Any]:
+    """The loss on held-out samples and on members, None where it is not known."""
+    return facts.get("heldout_loss"), facts.get("member_loss")

@@ -1,0 +1,111 @@
+"""Checks over a suite's records: every one can be read, is where it belongs, and agrees with the others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from mibench.errors import MibenchError
+from mibench.harness.records import FORMAT, Estimate, Record, digest_of, read_record
+from mibench.leaderboard.tables import lacking
+
+__all__ = ["validate"]
+
+Versions = dict[tuple[str, str], int]
+
+
+def validate(folder: Path, versions: Versions | None = None) -> list[str]:
+    """Check every file below ``records/``.
+
+    Args:
+        folder: of the suite.
+        versions: the version of each (kind, name), to find stale records; what is not in it is not judged.
+
+    Returns:
+        One line for each problem, led by the file's path in the folder.
+    """
+    problems: list[str] = []
+    records: dict[str, Record] = {}
+    root = folder / "records"
+    for path in sorted(path for path in root.rglob("*") if not path.is_dir()):
+        where = path.relative_to(root).as_posix()
+        if path.suffix != ".json":
+            problems.append(f"records/{where}: is no .json record; remove it")
+            continue
+        try:
+            record = read_record(path)
+        except (MibenchError, ValueError) as error:
+            problems.append(f"records/{where}: {str(error).replace(str(path), 'this file')}")
+            continue
+        if missing := lacking(record):
+            problems.append(f"records/{where}: lacks {', '.join(missing)}")
+            continue
+        records[where] = record
+        found = (*_identity(where, record), *_stale(record, versions or {}), *_numbers(record))
+        problems += [f"records/{where}: {problem}" for problem in found]
+    return problems + [f"records/{line}" for line in _disagreements(records)]
+
+
+def _identity(where: str, record: Record) -> Iterator[str]:
+    if record.key != digest_of({"format": FORMAT, "weights": record.model["digest"], **record.cell}):
+        yield "its key is not that of its cell and weights"
+    if where != (path := _path(record)):
+        yield f"belongs at records/{path}"
+
+
+def _path(record: Record) -> str:
+    """Where a record belongs: ``Cell.path``, from the record alone."""
+    names = [record.labels[kind] for kind in ("dataset", "defense", "attack")]
+    safe = ["".join(c if c.isalnum() or c in "-." else "_" for c in name) for name in names]
+    kind = "" if record.cell["model"] == "trained" else f"-{record.cell['model']}"
+    return f"{'/'.join(safe)}{kind}-s{record.cell['seed']}.json"
+
+
+def _stale(record: Record, versions: Versions) -> Iterator[str]:
+    for kind in ("dataset", "defense", "attack"):
+        spec = record.cell.get(kind) or {}
+        name, version = spec.get("name"), spec.get("version", 0)
+        now = versions.get((kind, str(name)), version)
+        if version < now:
+            yield f"is stale: {kind} {name} was at version {version} and is now at {now}"
+
+
+def _numbers(record: Record) -> Iterator[str]:
+    """Rates that are none, and intervals without their value."""
+    if not record.attack:
+        return
+    for setting, pair in record.attack.settings.items():
+        if not all(0 <= value <= 1 for value in pair):
+            yield f"setting {setting}: an AUROC lies outside [0, 1]"
+    for choice in ("published", "calibrated", "oracle"):
+        chosen = getattr(record.attack, choice)
+        rates: dict[str, Estimate] = {"AUROC": chosen.auroc}
+        rates |= {f"TPR@FPR={fpr}": estimate for fpr, estimate in chosen.tpr.items()}
+        for name, rate in rates.items():
+            if rate.value is None:
+                continue
+            if not 0 <= rate.value <= 1:
+                yield f"{choice} {name} {rate.value:g} lies outside [0, 1]"
+            if rate.interval and not rate.interval[0] <= rate.value <= rate.interval[1]:
+                yield f"{choice} {name}: the interval {list(rate.interval)} does not contain {rate.value:g}"
+
+
+def _disagreements(records: dict[str, Record]) -> Iterator[str]:
+    """Cells that are there twice, and models that are not one model."""
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    models: defaultdict[str, list[str]] = defaultdict(list)
+    for where, record in records.items():
+        keys[record.key].append(where)
+        models[record.model["key"]].append(where)
+    for first, *others in keys.values():
+        yield from (f"{other}: has the same key as records/{first}" for other in others)
+    for first, *others in models.values():
+        one = records[first]
+        for other in others:
+            for what, mine, its in (
+                ("weights", records[other].model["digest"], one.model["digest"]),
+                ("split", records[other].split["fingerprint"], one.split["fingerprint"]),
+            ):
+                if mine != its:
+                    yield f"{other}: same model as records/{first}, but another {what} ({mine[:12]} and {its[:12]})"

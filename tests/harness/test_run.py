@@ -1,0 +1,258 @@
+"""The engine end to end, with real processes: train once, attack many, resume, survive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from mibench.harness.records import read_record
+
+SUITE = """
+datasets = ["digits:members=20,nonmembers=40,reference=200"]
+defenses = ["vp", "hold2"]
+attacks = ["secmi:steps=5", "pia"]
+seeds = [0]
+[recipe.digits]
+steps = 30
+width = 32
+depth = 1
+[utility]
+samples = 100
+evaluations = 5
+"""
+
+PLUGIN = """
+    import os, signal
+    import torch
+    from mibench import Attack, hookimpl
+
+    class Base(Attack):
+        "Misbehaves."
+        published = "x"
+
+    class Raises(Base):
+        "Raises."
+        name = "raises"
+        def score(self, model, x, ctx):
+            raise RuntimeError("on purpose")
+
+    class Exits(Base):
+        "Exits with success."
+        name = "exits"
+        def score(self, model, x, ctx):
+            os._exit(0)
+
+    class Killed(Base):
+        "Is killed."
+        name = "killed"
+        def score(self, model, x, ctx):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Nonsense(Base):
+        "Returns NaN."
+        name = "nonsense"
+        def score(self, model, x, ctx):
+            return {"x": torch.full((len(x),), float("nan"))}
+
+    class Misshapen(Base):
+        "Returns a wrong shape."
+        name = "misshapen"
+        def score(self, model, x, ctx):
+            return {"x": torch.zeros(3, 2)}
+
+    class Learns(Base):
+        "Fits the mean of the calibration members."
+        name = "learns"
+        def fit(self, model, members, nonmembers, ctx):
+            object.__setattr__(self, "_centre", members.mean(0))
+        def score(self, model, x, ctx):
+            return {"x": -(x - self._centre).flatten(1).norm(dim=1)}
+
+    @hookimpl
+    def mibench_attacks():
+        return [Raises, Exits, Killed, Nonsense, Misshapen, Learns]
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    folder = tmp_path / "board"
+    folder.mkdir()
+    (folder / "suite.toml").write_text(SUITE)
+    return folder
+
+
+def mibench(*argv, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "mibench", *map(str, argv)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **more,
+    )
+
+
+def stamps(folder):
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*.json"))}
+
+
+def test_a_suite_runs_resumes_and_takes_another_attack_without_retraining(suite, tmp_path):
+    first = mibench("run", suite / "suite.toml", "--workers", 2)
+    assert first.returncode == 0, first.stderr
+    assert "6 of 6 cells done, 6 now, 0 failed" in first.stdout
+    before = stamps(suite / "records")
+    assert len(before) == 6
+    again = mibench("run", suite)
+    assert again.returncode == 0 and "6 of 6 cells done, 0 now" in again.stdout
+    models = stamps(tmp_path / "store" / "models")
+    (suite / "suite.toml").write_text(SUITE.replace('"pia"]', '"pia", "loss:draws=1"]'))
+    more = mibench("run", suite)
+    assert more.returncode == 0 and "8 of 8 cells done, 2 now" in more.stdout
+    assert "trained" not in more.stderr and stamps(tmp_path / "store" / "models") == models
+    assert {path: stamp for path, stamp in stamps(suite / "records").items() if path in before} == before
+
+    record = read_record(next(iter(before)))
+    assert record.split["fingerprint"] and record.model["digest"] and record.environment["torch"]
+    attacked = read_record(suite / "records" / "digits_members_20_nonmembers_40_reference_200" / "vp" / "pia-s0.json")
+    assert attacked.cost == {"forwards": 8.0, "vjps": 0.0}
+    assert attacked.attack.members == 16 and attacked.attack.nonmembers == 32
+    assert (
+        attacked.attack.calibrated.tpr["0.01"].value is None
+        and "needed" in attacked.attack.calibrated.tpr["0.01"].reason
+    )
+
+    status = mibench("status", suite)
+    assert "8 cells: 8 done" in status.stdout
+    assert mibench("validate", suite).returncode == 0
+    assert mibench("leaderboard", suite).returncode == 0
+    rendered = (suite / "README.md").read_bytes()
+    assert mibench("leaderboard", suite, "--check").returncode == 0
+    (suite / "README.md").unlink()
+    assert mibench("leaderboard", suite, "--check").returncode == 1
+    mibench("leaderboard", suite)
+    assert (suite / "README.md").read_bytes() == rendered
+
+    # the same on a machine that has the records and not the artifacts
+    fresh = mibench("run", suite, "--store", tmp_path / "elsewhere")
+    assert fresh.returncode == 0 and "8 of 8 cells done, 0 now" in fresh.stdout
+
+    # a hand-edited record
+    path = next(iter(before))
+    content = json.loads(path.read_text())
+    content["seconds"] += 1
+    path.write_text(json.dumps(content))
+    assert "was edited" in mibench("validate", suite).stdout
+    edited = mibench("run", suite)
+    assert edited.returncode == 1 and "was edited" in edited.stderr and "Traceback" not in edited.stderr
+
+
+def test_misbehaving_attacks_cost_their_own_cell_only(suite, tmp_path):
+    plugin = tmp_path / "bad.py"
+    plugin.write_text(textwrap.dedent(PLUGIN))
+    text = SUITE.replace('"vp", "hold2"', '"vp"')
+    bad = '"raises", "exits", "killed", "nonsense", "misshapen", "learns"'
+    (suite / "suite.toml").write_text(text.replace('"pia"]', f'"pia", {bad}]'))
+    done = mibench("run", suite, "--plugin", plugin, "--workers", 2)
+    assert done.returncode == 1
+    assert "4 of 9 cells done, 4 now, 5 failed" in done.stdout
+    for cause in (
+        "RuntimeError: on purpose",
+        "ended with exit code 0 without",
+        "killed by signal 9",
+        "NaN or infinite",
+        "(3, 2)",
+    ):
+        assert cause in done.stderr
+    assert "Traceback" not in done.stderr
+    logs = "".join(path.read_text() for path in (tmp_path / "store" / "logs").iterdir())
+    assert "on purpose" in logs and "Traceback" in logs
+    status = mibench("status", suite, "--plugin", plugin)
+    assert "4 done, 5 failed" in status.stdout
+
+
+def test_killed_half_way_it_goes_on(suite):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mibench", "run", str(suite)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not stamps(suite / "records") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = stamps(suite / "records")
+    assert kept
+    done = mibench("run", suite)
+    assert done.returncode == 0 and "6 of 6 cells done" in done.stdout
+    assert {path: stamp for path, stamp in stamps(suite / "records").items() if path in kept} == kept
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "meta"])
+def test_a_corrupt_model_is_named_set_aside_and_made_anew(suite, tmp_path, damage):
+    text = SUITE.replace('"vp", "hold2"', '"vp"')
+    (suite / "suite.toml").write_text(text)
+    assert mibench("run", suite).returncode == 0
+    (model,) = (tmp_path / "store" / "models").iterdir()
+    tensors = model / "tensors.safetensors"
+    raw = bytearray(tensors.read_bytes())
+    if damage == "truncate":
+        tensors.write_bytes(raw[: len(raw) // 2])
+    elif damage == "flip":
+        raw[-1] ^= 1
+        tensors.write_bytes(raw)
+    else:
+        (model / "meta.json").write_text("{}")
+    (suite / "suite.toml").write_text(text.replace('"pia"]', '"pia", "loss:draws=1"]'))
+    hurt = mibench("run", suite)
+    assert hurt.returncode == 1 and "corrupt" in hurt.stderr and "Traceback" not in hurt.stderr
+    healed = mibench("run", suite)
+    assert healed.returncode == 0 and "4 of 4 cells done" in healed.stdout
+
+
+def test_the_same_cell_gives_the_same_numbers(suite, tmp_path):
+    other = tmp_path / "again"
+    other.mkdir()
+    (other / "suite.toml").write_text(SUITE)
+    assert mibench("run", suite).returncode == 0
+    assert mibench("run", other, "--store", tmp_path / "another", "--workers", 2).returncode == 0
+    for path in (suite / "records").rglob("*.json"):
+        first, second = read_record(path), read_record(other / "records" / path.relative_to(suite / "records"))
+        assert (first.key, first.attack, first.utility) == (second.key, second.attack, second.utility)
+
+
+def test_python_interface(tmp_path):
+    import mibench as package
+
+    record = package.run(
+        "hold2", "pia", "digits:members=20,nonmembers=40,reference=200", model="exact", store=tmp_path / "api"
+    )
+    assert record.attack.calibrated.auroc.value > 0.9
+    with pytest.raises(package.UsageError, match="did you mean"):
+        package.run("hold2", "piaa")
+    assert package.defense("hold3").order == 3 and package.dataset("digits").members == 100
+    assert package.attack("pia:p=2").p == 2
+
+
+def test_unwritable_store_is_one_line(suite, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    done = mibench("run", suite, "--store", blocked)
+    assert done.returncode == 2 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_line(suite):
+    """The file-size limit of the process stands in for a full disk: writes beyond it fail with an OSError."""
+    script = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        f"from mibench.cli import main; raise SystemExit(main(['run', r'{suite}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert not [path for path in Path(suite).rglob("*.json")]

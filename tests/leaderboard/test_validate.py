@@ -1,0 +1,155 @@
+"""Each problem that a folder of records can have is found, and all of them at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mibench.harness.cells import Cell
+from mibench.harness.records import FORMAT, AttackMetrics, Estimate, Record, Setting, digest_of, write_record
+from mibench.leaderboard.validate import validate
+
+PATH = "digits/vp/loss-s0.json"
+
+
+def record(auroc: Estimate | None = None, **changes: Any) -> Record:
+    """A record that belongs at ``PATH``, its key right unless it is among the changes."""
+    chosen = Setting(setting="t=0.1", auroc=auroc or Estimate(value=0.7, interval=(0.6, 0.8)), tpr={})
+    names = {"dataset": "digits", "defense": "vp", "attack": "loss"}
+    parts = {kind: {"name": name, "version": 2, "options": {}} for kind, name in names.items()}
+    values: dict[str, Any] = {
+        "status": "done",
+        "labels": names,
+        "cell": {**parts, "seed": 0, "model": "trained"},
+        "split": {"fingerprint": "f", "near_duplicates": 0, "members": 10, "nonmembers": 10, "reference": 10},
+        "model": {"key": "m", "digest": "w"},
+        "cost": {"forwards": 1.0, "vjps": 0.0},
+        "environment": {},
+        "seconds": 1.0,
+        "attack": AttackMetrics(
+            settings={"t=0.1": (0.7, 0.7)},
+            published=chosen,
+            calibrated=chosen,
+            oracle=chosen,
+            members=8,
+            nonmembers=8,
+            scores="s",
+        ),
+    } | changes
+    key = digest_of({"format": FORMAT, "weights": values["model"].get("digest"), **values["cell"]})
+    return Record(**({"key": key} | values)).sealed()
+
+
+def put(folder: Path, made: Record, path: str = PATH) -> Path:
+    write_record(folder / "records" / path, made)
+    return folder / "records" / path
+
+
+def seed(number: int, **changes: Any) -> Record:
+    return record(cell={**record().cell, "seed": number}, **changes)
+
+
+def test_nothing_to_find(tmp_path: Path) -> None:
+    assert validate(tmp_path) == []
+    put(tmp_path, record())
+    put(tmp_path, seed(1, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
+    assert validate(tmp_path) == validate(tmp_path, {("attack", "loss"): 2, ("attack", "other"): 9}) == []
+
+
+@pytest.mark.parametrize("model", ["trained", "exact"])
+def test_paths_are_those_of_cells(tmp_path: Path, model: Any) -> None:
+    labels = {"dataset": "digits:members=20", "defense": "hold3", "attack": "pia:times=[0.1,0.2]"}
+    parts: dict[str, Any] = {kind: SimpleNamespace(label=label) for kind, label in labels.items()}
+    path = Cell(**parts, seed=4, model=model, recipe=None, utility=None).path  # type: ignore[arg-type]
+    put(tmp_path, record(labels=labels, cell={**record().cell, "seed": 4, "model": model}), path)
+    assert validate(tmp_path) == []
+
+
+def test_edited(tmp_path: Path) -> None:
+    path = put(tmp_path, record())
+    path.write_text(path.read_text().replace("0.7", "0.9"))
+    (problem,) = validate(tmp_path)
+    assert problem.startswith(f"records/{PATH}: ") and "edited" in problem and str(tmp_path) not in problem
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', "\udcff"])
+def test_unreadable(tmp_path: Path, text: str) -> None:
+    put(tmp_path, record()).write_bytes(text.encode(errors="surrogateescape"))
+    (problem,) = validate(tmp_path)
+    assert problem.startswith(f"records/{PATH}: ") and "\n" not in problem
+
+
+def test_not_finite(tmp_path: Path) -> None:
+    path = put(tmp_path, record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": {"x": float("nan")}}))
+    assert len(validate(tmp_path)) == 1
+
+
+def test_lacking(tmp_path: Path) -> None:
+    put(tmp_path, record(model={"digest": "w"}, attack=None))
+    assert validate(tmp_path) == [f"records/{PATH}: lacks model.key, attack"]
+    put(tmp_path, record(status="n/a", attack=None))
+    assert validate(tmp_path) == [f"records/{PATH}: lacks reason"]
+
+
+def test_key(tmp_path: Path) -> None:
+    put(tmp_path, record(key="0" * 64))
+    assert validate(tmp_path) == [f"records/{PATH}: its key is not that of its cell and weights"]
+
+
+def test_wrong_path(tmp_path: Path) -> None:
+    put(tmp_path, record(), "digits/ve/loss-s0.json")
+    assert validate(tmp_path) == [f"records/digits/ve/loss-s0.json: belongs at records/{PATH}"]
+
+
+def test_duplicates(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    put(tmp_path, record(), "digits/vp/loss-s1.json")
+    assert f"records/digits/vp/loss-s1.json: has the same key as records/{PATH}" in validate(tmp_path)
+
+
+def test_one_model_with_two_weights_or_splits(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    other = {"fingerprint": "g"}
+    put(
+        tmp_path,
+        seed(1, model={"key": "m", "digest": "w1"}, split=record().split | other),
+        "digits/vp/loss-s1.json",
+    )
+    assert validate(tmp_path) == [
+        f"records/digits/vp/loss-s1.json: same model as records/{PATH}, but another weights (w1 and w)",
+        f"records/digits/vp/loss-s1.json: same model as records/{PATH}, but another split (g and f)",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("dataset", "digits"), ("defense", "vp"), ("attack", "loss")])
+def test_stale(tmp_path: Path, kind: str, name: str) -> None:
+    put(tmp_path, record())
+    problem = f"records/{PATH}: is stale: {kind} {name} was at version 2 and is now at 3"
+    assert validate(tmp_path, {(kind, name): 3}) == [problem]
+    assert validate(tmp_path, {(kind, name): 1}) == []
+
+
+def test_impossible_numbers(tmp_path: Path) -> None:
+    put(tmp_path, record(auroc=Estimate(value=1.5, interval=(0.6, 0.8))))
+    problems = validate(tmp_path)
+    assert f"records/{PATH}: calibrated AUROC 1.5 lies outside [0, 1]" in problems
+    assert f"records/{PATH}: oracle AUROC: the interval [0.6, 0.8] does not contain 1.5" in problems
+    assert len(problems) == 6
+
+
+def test_strangers(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    (tmp_path / "records" / "notes.txt").write_text("?")
+    assert validate(tmp_path) == ["records/notes.txt: is no .json record; remove it"]
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    put(tmp_path, record(key="0"), "a.json")
+    (tmp_path / "records" / "b.json").write_text("{")
+    (tmp_path / "records" / "c").write_text("")
+    assert len(validate(tmp_path, {("attack", "loss"): 3})) == 5

@@ -1,0 +1,104 @@
+"""The command line: help is light, mistakes get one line and exit code 2."""
+
+import subprocess
+import sys
+
+import pytest
+
+SUITE = 'datasets = ["digits"]\ndefenses = ["vp"]\nattacks = ["pia"]\n'
+
+
+def test_help_imports_no_library():
+    script = (
+        "import sys; from mibench.cli import main; main(['--help']);"
+        "heavy = {'torch', 'numpy', 'pydantic', 'pluggy', 'scipy', 'sklearn'} & set(sys.modules);"
+        "raise SystemExit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "status", "ls", "plugins", "leaderboard", "validate"):
+        assert command in done.stdout
+
+
+def test_every_command_has_help(cli):
+    for command in ("run", "status", "ls", "plugins", "leaderboard", "validate", "samples"):
+        code, out, _ = cli(command, "--help")
+        assert code == 0 and "usage: mibench " + command in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["rum"], "did you mean 'run'"),
+        (["run"], "--defense and --attack"),
+        (["run", "--defense", "vp"], "--defense and --attack"),
+        (["run", "--defense", "vq", "--attack", "pia"], "unknown defense 'vq'"),
+        (["run", "--defense", "vp,vp", "--attack", "pia"], "listed twice"),
+        (["run", "--defense", "vp", "--attack", "pia", "--recipe", "stepz=3"], "did you mean 'steps'"),
+        (["run", "--defense", "vp", "--attack", "pia", "--recipe", "steps=0"], "steps"),
+        (["run", "--defense", "vp", "--attack", "pia", "--seed", "-1"], "--seed"),
+        (["run", "--defense", "vp", "--attack", "pia", "--workers", "0"], "--workers 0"),
+        (["run", "--defense", "vp", "--attack", "pia", "--samples", "-4"], "samples"),
+        (["run", "--defense", "vp", "--attack", "pia", "--model", "best"], "invalid choice"),
+        (["run", "nowhere"], "there is no suite 'nowhere'"),
+        (["run", "--plugin", "nowhere.py", "--defense", "vp", "--attack", "pia"], "no such file"),
+        (["status", "nowhere"], "there is no suite"),
+        (["ls", "cats"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*argv)
+    assert code == 2 and message in err
+    assert len(err.strip().splitlines()) == 1 and len(err) < 320
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("datasets = [", "not valid TOML"),
+        ("", "datasets"),
+        (SUITE + "colour = 3", "unknown option 'colour'"),
+        (SUITE.replace("attacks", "atacks"), "did you mean 'attacks'"),
+        (SUITE.replace('"pia"', "3"), "attacks.0"),
+        (SUITE + "seeds = [-1]", "seeds"),
+        (SUITE + "[recipe.cats]\nsteps = 3", "'cats', which is no dataset"),
+        (SUITE + "[recipe.digits]\nsteps = -3", "steps"),
+        (SUITE + '[utility]\nsamples = "many"', "utility.samples"),
+    ],
+)
+def test_a_malformed_suite_is_one_line(cli, tmp_path, text, message):
+    path = tmp_path / "suite.toml"
+    path.write_text(text)
+    code, _, err = cli("run", path)
+    assert code == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_cuda_without_a_device_is_wrong_usage(cli):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    code, _, err = cli("run", "--defense", "vp", "--attack", "pia", "--device", "cuda")
+    assert code == 2 and "--device cuda" in err
+
+
+def test_ls_shows_options(cli):
+    code, out, _ = cli("ls", "defenses")
+    assert code == 0 and "holdN sets order" in out and "aux_variance=0.08" in out and "attacks" not in out.split()
+
+
+def test_boards_need_no_plugin(tmp_path):
+    """With every entry point broken, leaderboard and validate still work."""
+    script = (
+        "import importlib.metadata as m\n"
+        "real = m.entry_points\n"
+        "m.entry_points = lambda **k: [m.EntryPoint('bad', 'no_such_module', 'mibench')]\n"
+        "from mibench.cli import main\n"
+        f"codes = [main(['leaderboard', r'{tmp_path}']), main(['validate', r'{tmp_path}'])]\n"
+        "raise SystemExit(max(codes))"
+    )
+    (tmp_path / "suite.toml").write_text(SUITE)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "README.md").exists()

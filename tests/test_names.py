@@ -1,0 +1,62 @@
+"""Names and options, and the lines that mistakes get."""
+
+import pytest
+
+from mibench.errors import UsageError
+from mibench.names import build
+from mibench.plugins import load
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load()
+
+
+def test_short_and_long_names_are_the_same_component(registry):
+    short, long = build(registry, "defense", "hold3"), build(registry, "defense", "hold:order=3")
+    assert short == long and short.label == "hold3" and short.spec() == long.spec()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("defense", "hold3:aux_variance=2.0,epsilon_num=0.001"),
+        ("defense", "vp:parameterisation=sufficient"),
+        ("attack", "pia:p=2.0,times=[0.1,0.25]"),
+        ("dataset", "digits:members=200"),
+    ],
+)
+def test_a_label_names_its_component(registry, kind, text):
+    component = build(registry, kind, text)
+    assert build(registry, kind, component.label) == component
+    assert component.label == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("defense", "hodl3", "unknown defense 'hodl3'; did you mean"),
+        ("attack", "secm", "did you mean 'secmi'"),
+        ("defense", "hold0", "order"),
+        ("defense", "hold-1", "order"),
+        ("defense", "hold1000", "order"),
+        ("defense", "hold3:order=2", "given twice"),
+        ("defense", "hold:ordre=3", "unknown option 'ordre'; did you mean 'order'"),
+        ("defense", "hold:order", "option=value"),
+        ("defense", "hold:order=x", "order"),
+        ("defense", "hold2:aux_variance=nan", "finite"),
+        ("defense", "hold2:aux_variance=-1", "aux_variance"),
+        ("defense", "ve:sigma_max=0.001", "sigma_max must be above sigma_min"),
+        ("attack", "pia:p=0", "p: "),
+        ("attack", "pia:times=[0.1", "list"),
+        ("attack", "pia:times=[2]", "times"),
+        ("attack", "secmi:steps=200", "steps × stride"),
+        ("dataset", "digits:members=-5", "members"),
+        ("attack", "loss7", "unknown attack 'loss7'"),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_it(registry, kind, text, message):
+    with pytest.raises(UsageError) as caught:
+        build(registry, kind, text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
