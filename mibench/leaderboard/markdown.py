@@ -19,27 +19,29 @@ __all__ = ["check", "render"]
 MISSING = "–"
 CHOICES = ("published", "calibrated", "oracle")
 BASELINES = ("null", "copies", "gauss")
+FPRS = ("0.01", "0.1")
+Show = Callable[[Spread], str]
 
 GUIDE = """\
-- **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for each
-  seed. The first 20 % of members and of non-members are for calibration: attacks may learn from them, and settings are
-  chosen on them. Every figure of an attack is from the other 80 %. The reference is never attacked.
-- **Figures** are mean ± standard deviation over the seeds {seeds}; (2/3) says that two of three seeds have one, {missing}
-  that the cell has not been run, n/a that it cannot be, with the reason in a footnote.
+- **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for
+  each seed. The first 20 % of members and of non-members are for calibration: attacks may learn from them, and
+  settings are chosen on them. Every figure of an attack is from the other 80 %. The reference is never attacked.
+- **Figures** are mean ± standard deviation over the seeds {seeds}; (2/3) says that two of three seeds have one,
+  {missing} that the cell has not been run, n/a that it cannot be, with the reason in a footnote.
 - **AUROC.** Larger scores mean "member". An AUROC below .5 is shown as it is, never flipped.
-- **Settings.** *Published* is the setting of the attack's paper, *calibrated* the best on the calibration samples, *oracle* the
-  best on the very samples that it is reported on: what hindsight adds.
-- **Worst known attack**: the attack with the largest mean calibrated AUROC. It is the one column that is chosen on the
-  samples that it is reported on, and later attacks can only raise it.
-- **TPR@x%FPR** is the largest true positive rate over all thresholds with at most that false positive rate, of the worst
-  known attack at its calibrated setting. It is given where the rate allows at least ten false positives.
-- **Intervals** at 95 % are in the records, seed by seed: of the AUROC, DeLong's on the logit scale with one pseudo-score
-  added to each sample; of the TPR, a bootstrap that draws the threshold anew.
-- **FD** is the Fréchet distance between generated samples and the reference in the named feature space; *null* that between
-  the halves of the reference, *copies* that of resampled members, *gauss* that of a Gaussian with their mean and
-  covariance. The *fraction* is (FD − copies) / (gauss − copies): 0 for a model no better than copies of its data, and above
-  1 for one no better than the Gaussian, which does not generate. *Copied* are samples nearer to a member than 99 % of the
-  reference are.
+- **Settings.** *Published* is the setting of the attack's paper, *calibrated* the best on the calibration samples,
+  *oracle* the best on the very samples that it is reported on: what hindsight adds.
+- **Worst known attack**: the attack with the largest mean calibrated AUROC. It is the one column that is chosen on
+  the samples that it is reported on, and later attacks can only raise it.
+- **TPR@x%FPR** is the largest true positive rate over all thresholds with at most that false positive rate, of the
+  worst known attack at its calibrated setting. It is given where the rate allows at least ten false positives.
+- **Intervals** at 95 % are in the records, seed by seed: of the AUROC, DeLong's on the logit scale with one
+  pseudo-score added to each sample; of the TPR, a bootstrap that draws the threshold anew.
+- **FD** is the Fréchet distance between generated samples and the reference in the named feature space; *null* that
+  between the halves of the reference, *copies* that of resampled members, *gauss* that of a Gaussian with their mean
+  and covariance. The *fraction* is (FD − copies) / (gauss − copies): 0 for a model no better than copies of its data,
+  and above 1 for one no better than the Gaussian, which does not generate. *Copied* are samples nearer to a member
+  than 99 % of the reference are.
 - **Evaluations** are network forwards + vector–Jacobian products for each scored sample."""
 
 
@@ -116,34 +118,24 @@ class _Page:
         """The whole page."""
         board, suite = self.board, self.board.suite
         done, expected = board.progress
-        further = (
-            f" {board.further} further record(s), of other seeds or kinds of model, are not shown."
-            if board.further
-            else ""
-        )
-        kind = "" if suite.model == "trained" else f" Models: {suite.model}."
-        parts = [
-            f"# {suite.title}",
-            suite.description.strip(),
-            f"{done} of {expected} records are there.{kind}{further}",
-        ]
+        status = f"{done} of {expected} records are there."
+        if suite.model != "trained":
+            status += f" All models are {suite.model} ones."
+        if board.further:
+            status += f" {board.further} more, of other seeds or kinds of model, are not shown."
+        parts = [f"# {suite.title}", suite.description.strip(), status]
         for dataset in board.datasets():
             parts += [f"## {dataset}", self._main(dataset)]
             parts += [f"### Settings of {dataset}", self._settings(dataset)]
             parts += [f"### Cost and training of {dataset}", self._training(dataset)]
-        parts += [
-            "## How to read this",
-            GUIDE.format(seeds=", ".join(map(str, suite.seeds)), missing=MISSING),
-            self._sizes(),
-        ]
+        guide = GUIDE.format(seeds=", ".join(map(str, suite.seeds)), missing=MISSING)
+        parts += ["## How to read this", guide, self._sizes()]
         commands = f"mibench run {self.place}/suite.toml\nmibench leaderboard {self.place.rpartition('/')[2]} --check"
         parts += ["## Reproduce", f"```\n{commands}\n```", self._versions()]
         parts += ["\n".join(f"[^{i}]: {reason}" for i, reason in enumerate(self.reasons, 1))]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def _cell(
-        self, dataset: str, defense: str, attack: str, found: Spread | None, show: Callable[[Spread], str]
-    ) -> str:
+    def _cell(self, dataset: str, defense: str, attack: str, found: Spread | None, show: Show) -> str:
         """A spread, marked where seeds are lacking, with the reasons of those that do not apply."""
         records = self.board.cells.get((dataset, defense, attack), [])
         notes = "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
@@ -164,7 +156,8 @@ class _Page:
         board, attacks = self.board, self.board.attacks(dataset)
         worst = {defense: board.worst(dataset, defense) for defense in board.defenses(dataset)}
         found = [m for defense, attack in worst.items() if attack for m in board.attacked(dataset, defense, attack)]
-        fpr = "0.01" if all(_tpr(m, "0.01") is not None for m in found) else "0.1"
+        strict = all(_tpr(m, FPRS[0]) is not None for m in found)
+        fpr = FPRS[0] if strict else FPRS[1]
         percent = f"{100 * float(fpr):g}"
         header = ["defense", *map(code, attacks), "**worst known attack**", f"its TPR@{percent}%FPR"]
         header += [self._distance_header(dataset), "fraction", "copied"]
@@ -179,15 +172,8 @@ class _Page:
             else:
                 row += [MISSING, MISSING]
             rows.append(row + self._utility(dataset, defense))
-        strict = sorted(
-            {
-                m.calibrated.tpr["0.01"].reason or ""
-                for m in found
-                if _tpr(m, "0.01") is None and "0.01" in m.calibrated.tpr
-            }
-        )
-        note = f"TPR@1%FPR is n/a: {'; '.join(filter(None, strict))}." if fpr != "0.01" else ""
-        return "\n\n".join(part for part in ("Calibrated AUROC of each attack.", table(header, rows), note) if part)
+        parts = ["Calibrated AUROC of each attack.", table(header, rows), *(_why(found, fpr) for fpr in FPRS)]
+        return "\n\n".join(part for part in parts if part)
 
     def _distance_header(self, dataset: str) -> str:
         found = self.board.utilities(dataset)
@@ -248,14 +234,8 @@ class _Page:
     def _sizes(self) -> str:
         """The sizes of each dataset's parts and the baselines of its distance."""
         parts = ("members", "nonmembers", "reference")
-        header = [
-            "dataset",
-            "members",
-            "non-members",
-            "reference",
-            "evaluated on",
-            *(f"FD {name}" for name in BASELINES),
-        ]
+        header = ["dataset", "members", "non-members", "reference", "evaluated on"]
+        header += [f"FD {name}" for name in BASELINES]
         rows = []
         for dataset in self.board.datasets():
             records, utilities = self.board.records(dataset), self.board.utilities(dataset)
@@ -279,6 +259,13 @@ def _tpr(metrics: AttackMetrics, fpr: str) -> float | None:
     """The true positive rate at the calibrated setting."""
     estimate = metrics.calibrated.tpr.get(fpr)
     return estimate.value if estimate else None
+
+
+def _why(metrics: Iterable[AttackMetrics], fpr: str) -> str:
+    """Why a true positive rate is not given, nothing where it is."""
+    estimates = (m.calibrated.tpr.get(fpr) for m in metrics)
+    reasons = {e.reason for e in estimates if e and e.value is None and e.reason}
+    return f"TPR@{100 * float(fpr):g}%FPR is n/a: {'; '.join(sorted(reasons))}." if reasons else ""
 
 
 def _losses(facts: dict[str, Any]) -> tuple[Any, Any]:

@@ -74,7 +74,7 @@ class Board:
 
     Attributes:
         suite: what the suite file says.
-        cells: records by dataset, defense and attack ("utility" for the measures of samples), in the order of the seeds.
+        cells: records by dataset, defense and attack ("utility" for measures of samples), in the order of the seeds.
         further: how many records are of a seed or a kind of model that the suite does not ask for, and are not shown.
     """
 

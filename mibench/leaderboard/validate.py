@@ -65,7 +65,7 @@ def _path(record: Record) -> str:
 def _stale(record: Record, versions: Versions) -> Iterator[str]:
     for kind in ("dataset", "defense", "attack"):
         spec = record.cell.get(kind) or {}
-        name, version = spec.get("name"), spec.get("version", 0)
+        name, version = spec.get("name", ""), spec.get("version", 0)
         now = versions.get((kind, str(name)), version)
         if version < now:
             yield f"is stale: {kind} {name} was at version {version} and is now at {now}"

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def put(folder: Path, defense: str, attack: str, seed: int, **values: Any) -> Path:
+def put(folder: Path, defense: str, attack: str, seed: int, /, **values: Any) -> Path:
     """Write a record."""
     record = Record(
         **{
@@ -183,11 +183,12 @@ def test_bold_is_the_worst_known_attack_alone(folder: Path) -> None:
 def test_same_bytes(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7, 0.8)
     sampled(folder, "vp", 0.1, 0.2)
-    code = f"from mibench.leaderboard.markdown import *; from pathlib import Path; print(ascii(render(Path({str(folder)!r}))))"
-    code += "\nimport sys; assert 'torch' not in sys.modules and 'mibench_attacks' not in sys.modules"
-    run = [sys.executable, "-c", code]
+    code = "import sys; from pathlib import Path; from mibench.leaderboard.markdown import render\n"
+    code += "print(ascii(render(Path(sys.argv[1]))))"
+    code += "\nassert 'torch' not in sys.modules and 'mibench_attacks' not in sys.modules"
+    run = [sys.executable, "-c", code, str(folder)]
     pages = [subprocess.run(run, env={"PYTHONHASHSEED": h}, capture_output=True, check=True).stdout for h in "12"]
-    assert pages[0] == pages[1] == f"{ascii(render(folder))}\n".encode()
+    assert pages[0] == pages[1] == (ascii(render(folder)) + "\n").encode()
 
 
 def test_check(folder: Path) -> None:

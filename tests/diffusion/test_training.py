@@ -1,0 +1,161 @@
+"""Training: it learns, it is reproducible, and what is left is the moving average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mibench import Defense, Model, Recipe
+from mibench.data import Split, split
+from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser
+from mibench.diffusion.training import blank_model, hybrid_score_matching, train
+from mibench_datasets import Digits
+from mibench_defenses import HOLD, VP
+
+torch.set_num_threads(1)
+
+RECIPE = Recipe(steps=150, batch=64, width=64, depth=1, ema=0.9)
+SHORT = RECIPE.model_copy(update={"steps": 12})
+
+
+@pytest.fixture(scope="module")
+def digits() -> Split:
+    return split(Digits(members=64, nonmembers=10, reference=10), 0)
+
+
+def trained(defense: Defense, data: Split, recipe: Recipe, seed: int = 0) -> tuple[Model, dict[str, Any]]:
+    model = blank_model(defense, data.shape, data.data_variance, recipe, seed=seed)
+    return model, train(defense, model, data.members, recipe, seed)
+
+
+def weights(model: Model) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.denoiser.parameters()])
+
+
+@torch.no_grad()
+def loss_of(model: Model, members: Tensor) -> float:
+    """The training loss of 16 noisings per member, with noise and times of its own."""
+    g = torch.Generator().manual_seed(99)
+    batch = members.double().repeat(16, 1, 1, 1)
+    process = model.process
+    t = process.t_min + (process.horizon - process.t_min) * torch.rand(len(batch), generator=g, dtype=torch.float64)
+    return hybrid_score_matching(model, batch, process.kernel(t), g).item()
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [VP(), HOLD(order=2), HOLD(order=2, parameterisation="sufficient")],
+    ids=["vp", "hold2-plain", "hold2-sufficient"],
+)
+def test_the_loss_falls(defense: Defense, digits: Split) -> None:
+    model = blank_model(defense, digits.shape, digits.data_variance, RECIPE)
+    before = loss_of(model, digits.members)
+    calls: list[tuple[int, int]] = []
+    facts = train(defense, model, digits.members, RECIPE, 0, lambda done, total: calls.append((done, total)))
+    after = loss_of(model, digits.members)
+    assert after < FALL * before
+    assert facts["loss"] == pytest.approx(after, rel=0.25)
+    assert facts["steps"] == 150
+    assert facts["epochs_per_member"] == 150 * 64 / 64
+    assert facts["parameters"] == weights(model).numel()
+    assert calls[-1] == (150, 150)
+    assert not model.denoiser.training
+
+
+FALL = 0.8
+
+
+def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:
+    state = torch.get_rng_state()
+    first, facts = trained(HOLD(order=2), digits, SHORT)
+    torch.rand(3)  # the global generator plays no part
+    again, facts_again = trained(HOLD(order=2), digits, SHORT)
+    other, _ = trained(HOLD(order=2), digits, SHORT, seed=1)
+    assert torch.equal(weights(first), weights(again))
+    assert facts == facts_again
+    assert not torch.equal(weights(first), weights(other))
+    torch.set_rng_state(state)
+
+
+def test_training_leaves_the_global_generator_alone(digits: Split) -> None:
+    before = torch.get_rng_state()
+    trained(VP(), digits, SHORT)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_seeds_of_weights_and_of_batches_are_apart(digits: Split) -> None:
+    """One start, two seeds of batches and noise: other weights."""
+    ends = []
+    for seed in (0, 1):
+        model = blank_model(VP(), digits.shape, digits.data_variance, SHORT, seed=0)
+        train(VP(), model, digits.members, SHORT, seed)
+        ends.append(weights(model))
+    assert not torch.equal(*ends)
+
+
+class Watched(VP):
+    """VP that notes the weights after every update."""
+
+    name: ClassVar = "watched"
+    seen: ClassVar[list[Tensor]] = []
+
+    def update(self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:
+        super().update(model, loss, optimizer, clip)
+        self.seen.append(weights(model).clone())
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5, 0.9])
+def test_the_moving_average_is_what_is_left(ema: float, digits: Split) -> None:
+    """a ← d a + (1 − d) w with d = min(ema, (k + 1)/(k + 10)) at step k, from the initial weights."""
+    Watched.seen.clear()
+    recipe = SHORT.model_copy(update={"ema": ema})
+    start = weights(blank_model(VP(), digits.shape, digits.data_variance, recipe))
+    model, _ = trained(Watched(), digits, recipe)
+    assert len(Watched.seen) == 12
+    average = start.double()
+    for k, seen in enumerate(Watched.seen):
+        decay = min(ema, (k + 1) / (k + 10))
+        average = decay * average + (1 - decay) * seen.double()
+    torch.testing.assert_close(weights(model).double(), average, rtol=0, atol=1e-6)
+    apart = (weights(model) - Watched.seen[-1]).abs().max()
+    assert apart == 0 if ema == 0 else apart > 1e-4
+
+
+def test_a_loss_that_is_not_finite_is_reported(digits: Split) -> None:
+    members = digits.members.clone()
+    members[:] = math.nan
+    with pytest.raises(FloatingPointError, match="step 12"):
+        train(VP(), blank_model(VP(), digits.shape, 1.0, SHORT), members, SHORT, 0)
+
+
+class Silent(nn.Module):
+    """A network that answers 0."""
+
+    def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
+        return torch.zeros_like(blocks[:, 0])
+
+
+@pytest.mark.parametrize("kind", [PlainDenoiser, SufficientDenoiser])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_an_untrained_network_has_loss_one(kind: type[nn.Module], order: int) -> None:
+    """On Gaussian data, at any time: E ‖ε_n − skip‖² = c_out². 20 000 draws, so five standard errors are .05."""
+    process = HOLD(order=order).process()
+    g = torch.Generator().manual_seed(0)
+    batch = 0.7 * torch.randn(20_000, 1, generator=g, dtype=torch.float64)
+    t = process.t_min + (process.horizon - process.t_min) * torch.rand(20_000, generator=g, dtype=torch.float64)
+    loss = hybrid_score_matching(Model(process, kind(Silent(), 0.49), (1,)), batch, process.kernel(t), g)
+    assert loss.item() == pytest.approx(1, abs=0.05)
+
+
+def test_blank_models_follow_the_parameterisation() -> None:
+    plain = blank_model(HOLD(order=3), (2,), 0.5, RECIPE)
+    sufficient = blank_model(HOLD(order=3, parameterisation="sufficient"), (2,), 0.5, RECIPE)
+    assert isinstance(plain.denoiser, PlainDenoiser)
+    assert isinstance(sufficient.denoiser, SufficientDenoiser)
+    assert plain.denoiser.network.enter.in_features == 3 * 2
+    assert sufficient.denoiser.network.enter.in_features == 2
+    assert plain.denoiser.data_variance == 0.5
