@@ -36,7 +36,10 @@ def parts(data: Split) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize(
     ("dataset", "shape"),
-    [(Digits(members=40, nonmembers=50, reference=60), (1, 8, 8)), (SwissRoll(members=40, nonmembers=50, reference=60), (2,))],
+    [
+        (Digits(members=40, nonmembers=50, reference=60), (1, 8, 8)),
+        (SwissRoll(members=40, nonmembers=50, reference=60), (2,)),
+    ],
     ids=["digits", "swiss-roll"],
 )
 def test_sizes_types_and_scale(dataset: Dataset, shape: tuple[int, ...]) -> None:
@@ -76,7 +79,7 @@ def test_every_sample_is_in_one_part_only() -> None:
     assert not torch.equal(torch.cat(parts(data)).flatten(), torch.arange(100.0))
 
 
-@pytest.mark.parametrize("dataset", [Line(), Digits(reference=10), SwissRoll(reference=10)], ids=["line", "digits", "roll"])
+@pytest.mark.parametrize("dataset", [Line(), Digits(reference=10), SwissRoll(reference=10)], ids=lambda d: d.name)
 def test_the_seed_alone_decides(dataset: Dataset) -> None:
     first = split(dataset, 7)
     torch.manual_seed(123)

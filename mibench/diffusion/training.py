@@ -117,7 +117,7 @@ def train(
         schedule.step()
         decay = min(recipe.ema, (k + 1) / (k + 10))
         torch._foreach_lerp_(average, weights, 1 - decay)
-        if k >= recipe.steps * 0.9:
+        if k >= recipe.steps * 9 // 10:
             recent.append(loss.detach())
         if (k + 1) % 200 == 0 or k + 1 == recipe.steps:
             if not math.isfinite(loss.item()):

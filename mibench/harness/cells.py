@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mibench.components import Attack, Dataset, Defense
-from mibench.harness.records import FORMAT, digest_of
+from mibench.harness.records import FORMAT, digest_of, record_path
 from mibench.names import build, validated
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
@@ -61,9 +61,7 @@ class Cell:
     @property
     def path(self) -> str:
         """Where its record lies in a suite's folder of records."""
-        safe = {k: "".join(c if c.isalnum() or c in "-." else "_" for c in v) for k, v in self.labels.items()}
-        kind = "" if self.model == "trained" else f"-{self.model}"
-        return f"{safe['dataset']}/{safe['defense']}/{safe['attack']}{kind}-s{self.seed}.json"
+        return record_path(self.labels, self.seed, self.model)
 
     def model_spec(self) -> dict[str, Any]:
         """What the model depends on."""

@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mibench.errors import MibenchError
 
-__all__ = ["FORMAT", "Estimate", "Record", "canonical", "digest_of", "read_record", "write_record", "write_text"]
+__all__ = [
+    "FORMAT",
+    "Estimate",
+    "Record",
+    "canonical",
+    "digest_of",
+    "read_record",
+    "record_path",
+    "write_record",
+    "write_text",
+]
 
 FORMAT = 1
 
@@ -26,6 +36,13 @@ def canonical(value: Any) -> str:
 def digest_of(value: Any) -> str:
     """sha256 of the canonical JSON."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def record_path(labels: dict[str, str], seed: int, model: str) -> str:
+    """Where a record lies in a suite's folder of records, as ``<dataset>/<defense>/<attack>-s<seed>.json``."""
+    names = [labels[kind] for kind in ("dataset", "defense", "attack")]
+    safe = ["".join(c if c.isalnum() or c in "-." else "_" for c in name) for name in names]
+    return f"{'/'.join(safe)}{'' if model == 'trained' else f'-{model}'}-s{seed}.json"
 
 
 class _Strict(BaseModel):

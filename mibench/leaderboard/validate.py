@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mibench.errors import MibenchError
-from mibench.harness.records import FORMAT, Estimate, Record, digest_of, read_record
+from mibench.harness.records import FORMAT, Estimate, Record, digest_of, read_record, record_path
 from mibench.leaderboard.tables import lacking
 
 __all__ = ["validate"]
@@ -50,16 +50,8 @@ def validate(folder: Path, versions: Versions | None = None) -> list[str]:
 def _identity(where: str, record: Record) -> Iterator[str]:
     if record.key != digest_of({"format": FORMAT, "weights": record.model["digest"], **record.cell}):
         yield "its key is not that of its cell and weights"
-    if where != (path := _path(record)):
+    if where != (path := record_path(record.labels, record.cell["seed"], record.cell["model"])):
         yield f"belongs at records/{path}"
-
-
-def _path(record: Record) -> str:
-    """Where a record belongs: ``Cell.path``, from the record alone."""
-    names = [record.labels[kind] for kind in ("dataset", "defense", "attack")]
-    safe = ["".join(c if c.isalnum() or c in "-." else "_" for c in name) for name in names]
-    kind = "" if record.cell["model"] == "trained" else f"-{record.cell['model']}"
-    return f"{'/'.join(safe)}{kind}-s{record.cell['seed']}.json"
 
 
 def _stale(record: Record, versions: Versions) -> Iterator[str]:

@@ -34,9 +34,7 @@ def auroc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     return larger if 2 * wins >= total else 1 - larger
 
 
-def auroc_interval(
-    members: ArrayLike, nonmembers: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+def auroc_interval(members: ArrayLike, nonmembers: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the AUROC: DeLong's on the logit scale, with one pseudo-score added to each sample.
 
     Each pseudo-score beats half of the other sample (the idea of Agresti and Coull's "plus four" interval for a
@@ -50,8 +48,6 @@ def auroc_interval(
         members: scores of the members, shape (m,).
         nonmembers: scores of the non-members, shape (n,).
         level: confidence level, in (0, 1).
-        resamples: not used, the interval has a closed form; taken so that both intervals are called alike.
-        seed: not used, likewise.
 
     Raises:
         ValueError: an array is empty, not one-dimensional or not finite, or the level is outside (0, 1).

@@ -68,8 +68,8 @@ def test_gaussian_data_has_its_density(name: str, deviations: list[float]) -> No
     torch.testing.assert_close(got, want, rtol=0, atol=TOLERANCE[name] * len(deviations))
 
 
-# Nats per dimension at 200 evaluations.
-TOLERANCE = {"vp": 0.05, "ve": 0.05, "cld": 0.05, "hold1": 0.05, "hold2": 0.05, "hold3": 0.05}
+# Nats per dimension at 200 evaluations, at least twice the worst of 32 states; the error is of second order.
+TOLERANCE = {"vp": 0.005, "ve": 0.005, "cld": 0.02, "hold1": 0.002, "hold2": 0.05, "hold3": 0.1}
 
 
 @pytest.mark.parametrize("name", ["vp", "hold2", "hold3"])
@@ -78,7 +78,7 @@ def test_error_shrinks_with_the_number_of_evaluations(name: str) -> None:
     u = draws(model, 32)
     vectors, weight = probes(model, 1, torch.Generator())
     coarse, fine = ((log_density(model, u, vectors, weight, k) - closed_form(model, u)).abs().mean() for k in (40, 160))
-    assert fine < coarse / 2
+    assert fine < coarse / 6
 
 
 def test_density_of_a_state_away_from_the_data() -> None:
@@ -86,7 +86,7 @@ def test_density_of_a_state_away_from_the_data() -> None:
     model = gaussian("hold2", [0.7])
     u = torch.tensor([[[3.5], [0.0]], [[0.0], [0.0]]], dtype=torch.float64)
     got = log_density(model, u, *probes(model, 1, torch.Generator()), 200)
-    torch.testing.assert_close(got, closed_form(model, u), rtol=0, atol=0.3)
+    torch.testing.assert_close(got, closed_form(model, u), rtol=0, atol=0.03)
 
 
 def test_hutchinson_is_exact_for_a_diagonal_jacobian() -> None:

@@ -82,7 +82,7 @@ def test_reference_values_to_their_last_digit(n: int, tau: float, last: str, fir
 )
 def test_hold_has_the_published_coefficients(n: int, gammas: list[float], friction: float) -> None:
     process = HOLD(order=n, stationary_variance=3.0).process()
-    want = np.diag(gammas, 1) - np.diag(gammas, -1)
+    want = np.diag(np.float64(gammas), 1) - np.diag(np.float64(gammas), -1)
     want[-1, -1] = -friction
     np.testing.assert_allclose(process.F, want, atol=1e-14)
     np.testing.assert_allclose(process.G, [0] * (n - 1) + [math.sqrt(2 * friction * 3)], rtol=1e-14)
@@ -154,7 +154,9 @@ def test_prior_is_the_law_at_the_horizon() -> None:
         kernel = process.kernel(process.horizon)
         spread = process.prior.sqrt()
         assert (kernel.mean[0].abs() / spread).max() < 0.12, name
-        torch.testing.assert_close(kernel.factor[0] / spread[:, None], torch.eye(process.order).double(), rtol=0, atol=0.02)
+        torch.testing.assert_close(
+            kernel.factor[0] / spread[:, None], torch.eye(process.order).double(), rtol=0, atol=0.02
+        )
 
 
 @EVERY
@@ -292,7 +294,9 @@ def test_kernel_is_consistent(process: LinearSDE) -> None:
     torch.testing.assert_close(kernel.log_snr, kernel.signal.square().sum(1).log(), rtol=1e-14, atol=0)
     one = process.kernel(t[1].item())
     for name in ("mean", "factor", "inverse", "signal"):
-        torch.testing.assert_close(getattr(kernel.take(torch.tensor([1])), name), getattr(one, name), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            getattr(kernel.take(torch.tensor([1])), name), getattr(one, name), rtol=1e-9, atol=1e-12
+        )
 
 
 @EVERY

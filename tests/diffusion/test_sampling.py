@@ -43,13 +43,13 @@ def test_samples_of_the_exact_model_are_members(name: str) -> None:
     assert samples.shape == (40, 1, 4, 4)
     assert samples.dtype == torch.float64
     assert model.cost.forwards == 40 * 50
-    assert nearest(samples, members).max() < 1e-3
+    assert nearest(samples, members).max() < 1e-5
     assert torch.cdist(samples.flatten(1), members.flatten(1)).argmin(1).unique().numel() >= 15
 
 
 @EVERY
 def test_members_are_drawn_equally_often(name: str) -> None:
-    """Four points, two close together and two far apart: each gets a quarter of 2000 draws, ± 5 standard errors of 1 %."""
+    """Four points, two of them close together: each gets a quarter of 2000 draws, ± 5 standard errors of 1 %."""
     members = torch.tensor([[0.0, 1.0], [0.3, 1.0], [-1.0, -1.0], [1.2, -0.8]], dtype=torch.float64)
     samples = sample(exact(name, members), 2000, seeded(2))
     share = torch.cdist(samples, members).argmin(1).bincount(minlength=4) / 2000
@@ -59,20 +59,19 @@ def test_members_are_drawn_equally_often(name: str) -> None:
 @EVERY
 @pytest.mark.parametrize("deviation", [0.4, 1.5])
 def test_samples_of_gaussian_data_have_its_spread(name: str, deviation: float) -> None:
-    """Data N(0, s²): E[q_0 | u_t] at t_min has variance s² P / (1 + P), P = |a|² s²."""
+    """Data N(0, s²): E[q_0 | u_t] at t_min has variance s² P / (1 + P), P = |a|² s².
+
+    50 evaluations: 2.5 % off at worst (CLD), of which .5 % is the sampling error of 20 000 draws."""
     process = BUNDLED[name].process()
     samples = sample(Model(process, SufficientDenoiser(Silent(), deviation**2), (1,)), 20_000, seeded(3))[:, 0]
     power = process.kernel(process.t_min).log_snr.exp().item() * deviation**2
     want = deviation * math.sqrt(power / (1 + power))
-    assert samples.std().item() == pytest.approx(want, rel=SPREAD)
+    assert samples.std().item() == pytest.approx(want, rel=0.04)
     assert samples.mean().item() == pytest.approx(0, abs=5 * want / math.sqrt(20_000))
 
 
-SPREAD = 0.04
-
-
 def test_more_evaluations_bring_the_spread_closer() -> None:
-    """The integrator converges: with the same start, 25 times the steps leave only the sampling error of .5 %."""
+    """The integrator converges: from the same start, 100 evaluations are much nearer to 500 than 20 are."""
     model = Model(HOLD(order=3).process(), SufficientDenoiser(Silent(), 1.0), (1,))
     coarse, fine, finest = (sample(model, 2000, seeded(4), evaluations=k)[:, 0] for k in (20, 100, 500))
     assert (fine - finest).abs().mean() < 0.2 * (coarse - finest).abs().mean()

@@ -57,16 +57,13 @@ def test_the_loss_falls(defense: Defense, digits: Split) -> None:
     calls: list[tuple[int, int]] = []
     facts = train(defense, model, digits.members, RECIPE, 0, lambda done, total: calls.append((done, total)))
     after = loss_of(model, digits.members)
-    assert after < FALL * before
+    assert after < 0.7 * before
     assert facts["loss"] == pytest.approx(after, rel=0.25)
     assert facts["steps"] == 150
     assert facts["epochs_per_member"] == 150 * 64 / 64
     assert facts["parameters"] == weights(model).numel()
     assert calls[-1] == (150, 150)
     assert not model.denoiser.training
-
-
-FALL = 0.8
 
 
 def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:

@@ -1,0 +1,82 @@
+"""Every registered component, whoever brought it: what the harness and its users rely on."""
+
+import json
+from typing import get_args
+
+import pytest
+import torch
+
+from mibench.components import Modality
+from mibench.context import Context, generator
+from mibench.data import split
+from mibench.diffusion.denoisers import ExactDenoiser
+from mibench.diffusion.model import Model
+from mibench.diffusion.training import blank_model, train
+from mibench.metrics.features import feature_space
+from mibench.names import build, validated
+from mibench.plugins import load
+from mibench.recipe import Recipe
+
+REGISTRY = load()
+EVERY = [(kind, name) for kind, known in REGISTRY.components.items() for name in known]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_component_says_what_it_is(kind, name):
+    component = REGISTRY.components[kind][name]()
+    assert component.summary().endswith(".") or ":" in component.summary()
+    assert build(REGISTRY, kind, component.label) == component
+    assert json.loads(json.dumps(component.spec())) == component.spec()
+    for option, field in type(component).model_fields.items():
+        assert field.description, f"{name}: option {option} has no description"
+
+
+@pytest.mark.parametrize("name", REGISTRY.components["dataset"])
+def test_a_dataset_gives_a_split(name):
+    dataset = REGISTRY.components["dataset"][name]()
+    assert dataset.modality in get_args(Modality)
+    validated(Recipe, dataset.recipe, name)
+    data = split(dataset, 0)
+    assert (len(data.members), len(data.nonmembers), len(data.reference)) == (
+        dataset.members,
+        dataset.nonmembers,
+        dataset.reference,
+    )
+    assert 0.1 < data.data_variance < 10
+    assert data.fingerprint == split(dataset, 0).fingerprint != split(dataset, 1).fingerprint
+    assert torch.equal(dataset.pool(generator(3, "x")), dataset.pool(generator(3, "x")))
+    assert feature_space(dataset.modality)(data.members).dtype == torch.float64
+
+
+@pytest.mark.parametrize("parameterisation", ["plain", "sufficient"])
+@pytest.mark.parametrize("name", REGISTRY.components["defense"])
+def test_a_defense_trains_and_releases(name, parameterisation):
+    defense = build(REGISTRY, "defense", f"{name}:parameterisation={parameterisation}")
+    data = split(build(REGISTRY, "dataset", "digits:members=20,reference=100"), 0)
+    recipe = Recipe(steps=3, width=16, depth=1)
+    model = blank_model(defense, data.shape, data.data_variance, recipe)
+    before = [p.clone() for p in model.denoiser.parameters()]
+    facts = train(defense, model, data.members, recipe, 0)
+    assert facts["steps"] == 3 and facts["loss"] > 0
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.denoiser.parameters(), strict=True))
+    released = defense.release(model)
+    eps = released.eps(released.at_rest(data.members), released.process.t_min)
+    assert eps.shape == data.members.shape and eps.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "dataset", ["digits:members=20,nonmembers=20,reference=20", "swiss-roll:members=20,nonmembers=20,reference=20"]
+)
+@pytest.mark.parametrize("defense", ["vp", "hold3"])
+@pytest.mark.parametrize("name", REGISTRY.components["attack"])
+def test_an_attack_scores_its_published_setting(name, defense, dataset):
+    attack = REGISTRY.components["attack"][name]()
+    data = split(build(REGISTRY, "dataset", dataset), 0)
+    model = Model(build(REGISTRY, "defense", defense).process(), ExactDenoiser(data.members), data.shape)
+    x, context = data.nonmembers[:3].double(), Context(0)
+    attack.fit(model, data.members[:4].double(), data.nonmembers[:4].double(), context)
+    scores, again = (attack.score(model, x, Context(0)) for _ in range(2))
+    assert attack.published in scores
+    for setting, values in scores.items():
+        assert values.shape == (3,) and torch.isfinite(values).all()
+        assert torch.equal(values, again[setting])
