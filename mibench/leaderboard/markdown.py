@@ -26,6 +26,8 @@ GUIDE = """\
 - **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for
   each seed. The first 20 % of members and of non-members are for calibration: attacks may learn from them, and
   settings are chosen on them. Every figure of an attack is from the other 80 %. The reference is never attacked.
+  *Near-duplicates* (mean over seeds) are non-members closer to a member than a tenth of the median distance between
+  neighbouring samples.
 - **Figures** are mean ± standard deviation over the seeds {seeds}; (2/3) says that two of three seeds have one,
   {missing} that the cell has not been run, n/a that it cannot be, with the reason in a footnote.
 - **AUROC.** Larger scores mean "member". An AUROC below .5 is shown as it is, never flipped.
@@ -213,17 +215,16 @@ class _Page:
     def _training(self, dataset: str) -> str:
         """What the models were given and kept, and what the attacks cost."""
         attacks = self.board.attacks(dataset)
-        header = ["defense", "steps", "epochs per member", "held-out − member loss", "near-duplicates"]
+        header = ["defense", "steps", "epochs per member", "held-out − member loss"]
         header += [f"evaluations of {code(attack)}" for attack in attacks]
         rows = []
         for defense in self.board.defenses(dataset):
             models = {record.model["key"]: record for record in self.board.records(dataset, defense)}
             facts = [models[key].model for key in sorted(models)]
             gap = spread((f for f in facts if None not in _losses(f)), lambda f: _losses(f)[0] - _losses(f)[1])
-            close = spread([models[key].split for key in sorted(models)], lambda s: s["near_duplicates"])
             row = [code(defense), distinct(f["steps"] for f in facts if f.get("steps"))]
             row.append(distinct(f"{f['epochs_per_member']:g}" for f in facts if f.get("epochs_per_member")))
-            row += [number(gap.mean) if gap else MISSING, f"{close.mean:g}" if close else MISSING]
+            row.append(number(gap.mean) if gap else MISSING)
             for attack in attacks:
                 costs = [r.cost for r in self.board.records(dataset, defense, attack) if r.attack]
                 forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
@@ -234,12 +235,14 @@ class _Page:
     def _sizes(self) -> str:
         """The sizes of each dataset's parts and the baselines of its distance."""
         parts = ("members", "nonmembers", "reference")
-        header = ["dataset", "members", "non-members", "reference", "evaluated on"]
+        header = ["dataset", "members", "non-members", "reference", "near-duplicates", "evaluated on"]
         header += [f"FD {name}" for name in BASELINES]
         rows = []
         for dataset in self.board.datasets():
             records, utilities = self.board.records(dataset), self.board.utilities(dataset)
             row = [dataset, *(distinct(r.split[part] for r in records) for part in parts)]
+            close = spread([r.split for r in records], lambda s: s["near_duplicates"])
+            row.append(f"{close.mean:.1f}" if close else MISSING)
             row.append(distinct(f"{r.attack.members} v {r.attack.nonmembers}" for r in records if r.attack))
             for name in BASELINES:
                 values = spread(utilities, lambda u, name=name: getattr(u, name))  # type: ignore[misc]

@@ -131,10 +131,10 @@ def test_figures(folder: Path) -> None:
     ]
     assert loss[2:] == [".500 ± .000 at t=0.5", ".750 ± .071 at t=0.1, t=0.2", ".750 ± .071 at t=0.1, t=0.2"]
     assert pia[3] == ".450 (1/2) at t=0.1"
-    assert training == ["`vp`", "10", "6.4", "0.250", "2", "3 + 1", "3 + 1"]
+    assert training == ["`vp`", "10", "6.4", "0.250", "3 + 1", "3 + 1"]
     assert "its TPR@10%FPR | FD (random-conv-64, n = 1000)" in page
     assert "TPR@1%FPR is n/a: 320 non-members; 1000 are needed." in page
-    assert rows(page, "| digits")[0] == ["digits", "100", "400", "900", "80 v 320", "0.500", "1.00", "20.0"]
+    assert rows(page, "| digits")[0] == ["digits", "100", "400", "900", "2.0", "80 v 320", "0.500", "1.00", "20.0"]
     assert "Made with: threads 1, 2 · torch 2.11.0." in page
 
 
