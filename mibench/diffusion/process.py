@@ -98,7 +98,14 @@ class LinearSDE:
             powers.append(powers[-1] @ shifted / k)
         scale = max(1.0, float(shifted.abs().max())) ** self.order
         self._powers = torch.stack(powers[:-1]) if powers[-1].abs().max() <= 1e-11 * scale else None
+        modes = torch.linalg.eigvals(self.F).real.neg() if self._powers is None else self._decay[None]
+        self._slowest, self._fastest = float(modes.min()), float(modes.max())
         self._kernels: dict[float, Kernel] = {}
+        ends = self.kernel(torch.tensor([self.t_min, self.horizon], dtype=torch.float64))
+        if (ends.factor.diagonal(dim1=-2, dim2=-1) <= 0).any():
+            raise ValueError("the noise does not reach every variable: F must couple them all to the last one")
+        if not torch.isfinite(ends.log_snr).all():
+            raise ValueError("the horizon is too long: nothing of the data is left there in double precision")
 
     def _check(self) -> None:
         n = self.order
@@ -119,6 +126,9 @@ class LinearSDE:
             raise ValueError("horizon must be positive and finite, and t_min a fraction between 0 and 1")
         times = torch.linspace(self.t_min, self.horizon, 64, dtype=torch.float64)
         tau = self.elapsed(times)
+        rate = self.rate(times)
+        if not torch.isfinite(rate).all() or (rate <= 0).any():
+            raise ValueError("the rate b(t) must be positive and finite")
         if not torch.isfinite(tau).all() or (tau <= 0).any() or (tau.diff() <= 0).any():
             raise ValueError("the schedule must be finite and grow: ∫ b(t) dt has to increase with t")
 
@@ -136,10 +146,14 @@ class LinearSDE:
     def _factor(self, tau: Tensor, driven: bool = False) -> Tensor:
         """Cholesky factor of Σ (or of Σ_driven) at τ, (B, n, n), in square-root form: no covariance is ever formed.
 
-        Σ = A Aᵀ with A = [E Σ_0^½, √w_1 E(τ_1) G, …, √w_K E(τ_K) G] on Gauss–Legendre nodes, so L = Rᵀ of QR(Aᵀ).
+        Σ = A Aᵀ with A = [E Σ_0^½, √w_1 E(τ_1) G, …, √w_K E(τ_K) G] on Gauss–Legendre nodes, so L = Rᵀ of QR(Aᵀ). What the
+        process has long forgotten (80 times its slowest decay) is left out, the rest split into panels of 15 decays.
         """
-        nodes = tau[:, None] * (NODES + 1) / 2
-        weights = (tau[:, None] * WEIGHTS / 2).sqrt()
+        span = tau.clamp(max=80 / self._slowest) if self._slowest > 0 else tau
+        panels = min(64, max(1, math.ceil(self._fastest * float(span.max()) / 15)))
+        starts = torch.arange(panels, dtype=torch.float64)[:, None] / panels
+        nodes = span[:, None] * (starts + (NODES + 1) / 2 / panels).flatten()
+        weights = (span[:, None] * (WEIGHTS / 2 / panels).repeat(panels)).sqrt()
         rows = (self._exp(nodes) @ self.G) * weights[..., None]
         if not driven and self.initial.any():
             rows = torch.cat([(self._exp(tau) * self.initial.sqrt()).mT, rows], dim=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +42,6 @@ class _Job:
     process: Any = None
     pipe: Connection | None = None
     answer: dict[str, Any] = field(default_factory=dict)
-    began: float = 0.0
 
 
 def execute(
@@ -126,7 +124,7 @@ def _start(context: Any, job: _Job, plan: Plan, device: str, plugins: tuple[str,
     job.process = context.Process(target=_child, args=(message, theirs), daemon=True)
     job.process.start()
     theirs.close()
-    job.pipe, job.began = ours, time.monotonic()
+    job.pipe = ours
 
 
 def _finished(running: dict[Any, _Job], tell: Callable[[Event], None]) -> Iterator[_Job]:

@@ -36,7 +36,7 @@ def states(name: str, points: Tensor, count: int = 6) -> tuple[Tensor, Kernel]:
 
 @EVERY
 def test_exact_denoiser_is_the_posterior_mean_by_brute_force(name: str) -> None:
-    """§4: ε* = Σ_i w_i L⁻¹ (u − E[:, 0] x_i), w_i ∝ N(u; E[:, 0] x_i, Σ), one state and one point at a time, with Σ itself."""
+    """§4: ε* = Σ_i w_i L⁻¹ (u − E[:, 0] x_i), w_i ∝ N(u; E[:, 0] x_i, Σ), with Σ itself."""
     points = normal(0, 5, 3)
     u, kernel = states(name, points)
     got = ExactDenoiser(points)(u, kernel)

@@ -90,7 +90,7 @@ def test_density_of_a_state_away_from_the_data() -> None:
 
 
 def test_hutchinson_is_exact_for_a_diagonal_jacobian() -> None:
-    """More than 8 numbers: seeded Rademacher probes, v_j² = 1; a Jacobian that is diagonal has its trace from any one."""
+    """More than 8 numbers: seeded Rademacher probes, v_j² = 1, any of which gives the trace of a diagonal."""
     model = gaussian("vp", [0.5 + 0.1 * k for k in range(10)])
     vectors, weight = probes(model, 3, torch.Generator().manual_seed(1))
     assert vectors.shape == (3, 10)
