@@ -67,14 +67,14 @@ def run(
     from mibench.harness.plan import Plan
     from mibench.harness.records import read_record
     from mibench.harness.store import Store, default_root
-    from mibench.harness.suite import Suite, plan_cells
+    from mibench.harness.suite import Suite, loose_records, plan_cells
     from mibench.names import options, validated
 
     root = Path(store or default_root()).absolute()
     given = options(recipe, "recipe") if recipe else {}
     fields = {"datasets": [dataset], "defenses": [defense], "attacks": [attack], "seeds": [seed], "model": model}
     suite = validated(Suite, fields | {"recipe": {dataset.partition(":")[0]: given} if given else {}}, "run")
-    plan = Plan(plan_cells(load(plugins), suite), root / "records", Store(root))
+    plan = Plan(plan_cells(load(plugins), suite), loose_records(root, suite), Store(root))
     command = [sys.executable, "-m", "mibench", "run", "--dataset", dataset, "--defense", defense, "--attack", attack]
     command += ["--seed", str(seed), "--model", model, "--store", str(root)]
     command += ["--recipe", recipe] if recipe else []

@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run what the arguments ask for."""
     from mibench.harness.plan import Plan
-    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.harness.suite import load_suite, loose_records, plan_cells
     from mibench.plugins import load
 
     if not 1 <= args.workers <= 1024:
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
     else:
         suite = _suite_of(args)
         store = open_store(args)
-        folder = store.root / "records"
+        folder = loose_records(store.root, suite)
     registry = load(files)
     cells = plan_cells(registry, suite)
     plan = Plan(cells, folder, store)

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from mibench.components import Attack, Dataset, Defense
 from mibench.errors import UsageError
 from mibench.harness.cells import Cell, ModelKind, Utility
+from mibench.harness.records import digest_of
 from mibench.names import build, did_you_mean, validated
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
 
-__all__ = ["Suite", "find_suite", "load_suite", "plan_cells"]
+__all__ = ["Suite", "find_suite", "load_suite", "loose_records", "plan_cells"]
 
 
 class Suite(BaseModel):
@@ -62,6 +63,12 @@ def find_suite(text: str) -> Path:
     known = [path.parent.name for path in Path("leaderboards").glob("*/suite.toml")]
     hint = did_you_mean(text, known) if known else "; name a suite.toml, or a folder that holds one"
     raise UsageError(f"there is no suite {text!r}{hint}")
+
+
+def loose_records(root: Path, suite: Suite) -> Path:
+    """Where the records of a suite without a file lie: a folder in the store for each recipe and measure of utility."""
+    settings = {"recipe": suite.recipe, "utility": suite.utility.model_dump(mode="json")}
+    return root / "records" / digest_of(settings)[:12]
 
 
 def load_suite(text: str) -> Located:

@@ -256,3 +256,12 @@ def test_a_full_disk_is_one_line(suite):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert not [path for path in Path(suite).rglob("*.json")]
+
+
+def test_two_recipes_have_records_of_their_own(tmp_path):
+    base = ["run", "--defense", "vp", "--attack", "pia", "--samples", 100]
+    base += ["--dataset", "digits:members=20,nonmembers=40,reference=200"]
+    for recipe in ("steps=10,width=16", "steps=20,width=16"):
+        assert "2 of 2 cells done, 2 now" in mibench(*base, "--recipe", recipe).stdout
+    again = mibench(*base, "--recipe", "steps=10,width=16")
+    assert "2 of 2 cells done, 0 now" in again.stdout and "stale" not in again.stderr
