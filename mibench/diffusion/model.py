@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mibench.diffusion.denoisers import Denoiser
 from mibench.diffusion.process import Kernel, LinearSDE
+from mibench.errors import MibenchError
 
 __all__ = ["Cost", "Model"]
 
@@ -29,6 +30,9 @@ class Model:
         denoiser: answers ε_n for a state.
         shape: the shape of one data item.
         device: where states live.
+
+    Raises:
+        MibenchError: where a state in double precision cannot hold what the process does at t_min.
     """
 
     def __init__(
@@ -36,6 +40,13 @@ class Model:
     ) -> None:
         self.process, self.denoiser, self.shape, self.device = process, denoiser, shape, torch.device(device)
         self.cost = Cost()
+        kernel = process.kernel(process.t_min)
+        lost = (kernel.inverse[0, -1] * kernel.mean[0]).abs().sum().item() * 2**-53
+        if lost > 1e-3:
+            raise MibenchError(
+                f"order {process.order} cannot be told from its noise at t_min = {process.t_min:g}: rounding the state to "
+                f"double precision moves ε_n by {lost:.0e}; raise t_min or lower the order"
+            )
 
     def at_rest(self, x: Tensor) -> Tensor:
         """u_0 = (x, 0, …, 0): data (B, *item) with the auxiliaries at their mean, (B, n, *item) float64."""

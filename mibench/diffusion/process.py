@@ -1,4 +1,4 @@
-"""The linear SDE behind every defense: n×n algebra in float64, from which data and networks stay away.
+"""The linear SDE behind every defense: n×n algebra, exact to the last digits of float64.
 
 State ``u = (q, p, s, …)`` of ``n`` variables, each shaped like one data item; ``q`` is the data::
 
@@ -14,14 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from mibench.diffusion.exact import Exact, exact
+from mibench.diffusion.table import Table
+
 __all__ = ["Kernel", "LinearSDE"]
 
-NODES, WEIGHTS = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(32))
+STEPS = 24
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,9 @@ class LinearSDE:
         self.horizon, self.t_min = float(horizon), float(t_min) * float(horizon)
         self.order = len(G)
         self._check()
-        self._decay = -self.F.trace() / self.order
-        shifted = self.F + self._decay * torch.eye(self.order, dtype=torch.float64)
-        powers = [torch.eye(self.order, dtype=torch.float64)]
-        for k in range(1, self.order + 1):
-            powers.append(powers[-1] @ shifted / k)
-        scale = max(1.0, float(shifted.abs().max())) ** self.order
-        self._powers = torch.stack(powers[:-1]) if powers[-1].abs().max() <= 1e-11 * scale else None
-        modes = torch.linalg.eigvals(self.F).real.neg() if self._powers is None else self._decay[None]
-        self._slowest, self._fastest = float(modes.min()), float(modes.max())
         self._kernels: dict[float, Kernel] = {}
+        self._rotations: dict[tuple[float, float], Tensor] = {}
         ends = self.kernel(torch.tensor([self.t_min, self.horizon], dtype=torch.float64))
-        if (ends.factor.diagonal(dim1=-2, dim2=-1) <= 0).any():
-            raise ValueError("the noise does not reach every variable: F must couple them all to the last one")
         if not torch.isfinite(ends.log_snr).all():
             raise ValueError("the horizon is too long: nothing of the data is left there in double precision")
 
@@ -132,39 +126,14 @@ class LinearSDE:
         if not torch.isfinite(tau).all() or (tau <= 0).any() or (tau.diff() <= 0).any():
             raise ValueError("the schedule must be finite and grow: ∫ b(t) dt has to increase with t")
 
-    # ── closed forms in the process' own time τ ───────────────────────────────────────────────────────────────────
-    def _exp(self, tau: Tensor) -> Tensor:
-        """exp(F τ), (…, n, n). With F + λI nilpotent (all bundled processes) a sum of n terms, else a matrix exponential."""
-        if self._powers is None:
-            general: Tensor = torch.linalg.matrix_exp(self.F * tau[..., None, None])
-            return general
-        orders = torch.arange(self.order, dtype=torch.float64)
-        weights = (-self._decay * tau).exp()[..., None] * tau[..., None] ** orders
-        matrix: Tensor = torch.einsum("...k,kij->...ij", weights, self._powers)
-        return matrix
-
-    def _factor(self, tau: Tensor, driven: bool = False) -> Tensor:
-        """Cholesky factor of Σ (or of Σ_driven) at τ, (B, n, n), in square-root form: no covariance is ever formed.
-
-        Σ = A Aᵀ with A = [E Σ_0^½, √w_1 E(τ_1) G, …, √w_K E(τ_K) G] on Gauss–Legendre nodes, so L = Rᵀ of QR(Aᵀ). What the
-        process has long forgotten (80 times its slowest decay) is left out, the rest split into panels of 15 decays.
-        """
-        span = tau.clamp(max=80 / self._slowest) if self._slowest > 0 else tau
-        panels = min(64, max(1, math.ceil(self._fastest * float(span.max()) / 15)))
-        starts = torch.arange(panels, dtype=torch.float64)[:, None] / panels
-        nodes = span[:, None] * (starts + (NODES + 1) / 2 / panels).flatten()
-        weights = (span[:, None] * (WEIGHTS / 2 / panels).repeat(panels)).sqrt()
-        rows = (self._exp(nodes) @ self.G) * weights[..., None]
-        if not driven and self.initial.any():
-            rows = torch.cat([(self._exp(tau) * self.initial.sqrt()).mT, rows], dim=1)
-        upper = torch.linalg.qr(rows, mode="r").R
-        lower: Tensor = (upper * upper.diagonal(dim1=-2, dim2=-1).sign()[..., None]).mT
-        return lower
-
     # ── the public contract: a 1-D float64 tensor of times in, one matrix or vector per time out ──────────────────
+    def _exact(self, tau: Tensor, initial: Tensor) -> list[Exact]:
+        drift = tuple(tuple(row) for row in self.F.tolist())
+        return [exact(drift, tuple(self.G.tolist()), tuple(initial.tolist()), x) for x in tau.tolist()]
+
     def transition(self, t: Tensor) -> Tensor:
         """E(t) = exp(F τ(t)), (len(t), n, n)."""
-        return self._exp(self.elapsed(t))
+        return _stack([found.transition for found in self._exact(self.elapsed(t), self.initial)])
 
     def mean(self, t: Tensor) -> Tensor:
         """E(t)[:, 0], the coefficients of q_0 in the mean of u_t, (len(t), n)."""
@@ -172,7 +141,8 @@ class LinearSDE:
 
     def cholesky(self, t: Tensor, driven: bool = False) -> Tensor:
         """The lower Cholesky factor of Σ(t), or of Σ_driven(t), (len(t), n, n)."""
-        return self._factor(self.elapsed(t), driven)
+        initial = torch.zeros_like(self.initial) if driven else self.initial
+        return _stack([found.factor for found in self._exact(self.elapsed(t), initial)])
 
     def drift(self, u: Tensor, t: Tensor) -> Tensor:
         """b(t) F u for a state (B, n, *item) at times (B,) or (1,), of the same shape."""
@@ -189,32 +159,81 @@ class LinearSDE:
             if t not in self._kernels:
                 self._kernels[t] = self.kernel(torch.tensor([t], dtype=torch.float64))
             return self._kernels[t]
-        mean, factor = self.mean(t), self.cholesky(t)
-        eye = torch.eye(self.order, dtype=torch.float64)
-        inverse = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
-        return Kernel(mean, factor, inverse, torch.einsum("bij,bj->bi", inverse, mean))
+        return self._kernel(self.elapsed(t))
+
+    def _kernel(self, tau: Tensor) -> Kernel:
+        found = self._exact(tau, self.initial)
+        return Kernel(
+            _stack([x.transition for x in found])[..., 0],
+            _stack([x.factor for x in found]),
+            _stack([x.inverse for x in found]),
+            _stack([x.signal for x in found]),
+        )
+
+    @cached_property
+    def _table(self) -> Table:
+        ends = self.elapsed(torch.tensor([self.t_min, self.horizon], dtype=torch.float64)).log().tolist()
+        return Table(lambda x: _pack(self._kernel(x.exp())), *ends)
+
+    def tabulated(self, t: Tensor) -> Kernel:
+        """The kernel at many times (B,) of [t_min, T], from a table that is built at the first call.
+
+        Piecewise Chebyshev interpolation in log τ, of row norms in logarithms and of rows scaled by them: relative error
+        below 1e-8 for n ≤ 6 and below 1e-4 for n ≤ 10, where ``kernel`` is exact.
+        """
+        return _unpack(self._table(self.elapsed(t).log()), self.order)
 
     def flow(self, t0: float, t1: float) -> Tensor:
         """Ψ(t1, t0), (n, n): how the probability-flow ODE moves ``u − E[:, 0] q_0`` when q_0 is known.
 
-        It maps N(0, Σ(t0)) to N(0, Σ(t1)), so Ψ = L(t1) Q L(t0)⁻¹ with Q orthogonal; whitened, the ODE reads
-        dz/dτ = A z, where the antisymmetric A has the upper triangle of L⁻¹ F L. Magnus integration, fourth order, in log τ.
+        It maps N(0, Σ(t0)) to N(0, Σ(t1)), so Ψ = L(t1) Q L(t0)⁻¹ with Q orthogonal.
         """
-        start, end = self.kernel(t0), self.kernel(t1)
-        tau0, tau1 = (self.elapsed(torch.tensor([t], dtype=torch.float64)) for t in (t0, t1))
-        span = float((tau1 / tau0).log())
-        steps = 1 + int(24 * abs(span)) if self.order > 1 else 0
-        rotation = torch.eye(self.order, dtype=torch.float64)
-        if steps:
-            h = span / steps
-            offset = math.sqrt(3) / 6
-            grid = torch.arange(steps, dtype=torch.float64)[:, None] + torch.tensor([0.5 - offset, 0.5 + offset])
-            tau = (tau0 * (grid * h).exp()).flatten()
-            factor = self._factor(tau)
-            upper = torch.linalg.solve_triangular(factor, self.F @ factor, upper=False).triu(1)
-            whirl = ((upper - upper.mT) * tau[:, None, None]).unflatten(0, (steps, 2))
-            first, second = whirl[:, 0], whirl[:, 1]
-            bracket = second @ first - first @ second
-            for turn in torch.linalg.matrix_exp(h / 2 * (first + second) + math.sqrt(3) / 12 * h**2 * bracket):
-                rotation = turn @ rotation
-        return end.factor[0] @ rotation @ start.inverse[0]
+        turn = self._rotation(t0, t1) if t0 < t1 else self._rotation(t1, t0).mT
+        return self.kernel(t1).factor[0] @ turn @ self.kernel(t0).inverse[0]
+
+    def _rotation(self, t0: float, t1: float) -> Tensor:
+        """Q from t0 to t1 ≥ t0, (n, n); remembered.
+
+        Whitened, the ODE reads dz/dτ = A z, where the antisymmetric A has the upper triangle of L⁻¹ F L. Magnus
+        integration, fourth order, in log τ.
+        """
+        if (t0, t1) not in self._rotations:
+            start, end = self.elapsed(torch.tensor([t0, t1], dtype=torch.float64)).log().tolist()
+            steps = 1 + int(STEPS * (self.order - 1) * (end - start))
+            rotation = torch.eye(self.order, dtype=torch.float64)
+            if self.order > 1:
+                h = (end - start) / steps
+                offset = math.sqrt(3) / 6
+                grid = torch.arange(steps, dtype=torch.float64)[:, None] + torch.tensor([0.5 - offset, 0.5 + offset])
+                tau = (start + grid * h).exp().flatten()
+                kernel = self._kernel(tau)
+                upper = (kernel.inverse @ self.F @ kernel.factor).triu(1)
+                whirl = ((upper - upper.mT) * tau[:, None, None]).unflatten(0, (steps, 2))
+                first, second = whirl[:, 0], whirl[:, 1]
+                bracket = second @ first - first @ second
+                for turn in torch.linalg.matrix_exp(h / 2 * (first + second) + math.sqrt(3) / 12 * h**2 * bracket):
+                    rotation = turn @ rotation
+            self._rotations[t0, t1] = rotation
+        return self._rotations[t0, t1]
+
+
+def _stack(tables: list[Any]) -> Tensor:
+    return torch.tensor(tables, dtype=torch.float64)
+
+
+def _pack(kernel: Kernel) -> Tensor:
+    """A kernel (B times) as smooth numbers, (B, features): logarithms of sizes, and rows divided by them."""
+    size = kernel.factor.diagonal(dim1=-2, dim2=-1)
+    parts = [size.log(), kernel.factor / size[..., None], kernel.inverse * size[..., None]]
+    for vector in (kernel.mean, kernel.signal):
+        norm = vector.norm(dim=-1, keepdim=True)
+        parts += [norm.log(), vector / norm]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def _unpack(packed: Tensor, n: int) -> Kernel:
+    """What ``_pack`` packed."""
+    log_size, factor, inverse, *vectors = torch.split(packed, [n, n * n, n * n, 1, n, 1, n], dim=1)
+    size = log_size.exp()[..., None]
+    mean, signal = (log.exp() * direction for log, direction in (vectors[:2], vectors[2:]))
+    return Kernel(mean, factor.view(-1, n, n) * size, inverse.view(-1, n, n) / size, signal)

@@ -79,7 +79,7 @@ def train(
 ) -> dict[str, Any]:
     """Train a model in place; at the end it holds the moving average of the weights.
 
-    The kernel is evaluated once, at the quantiles of the training times, and gathered from there.
+    The kernel is tabulated once, at the quantiles of the training times, and gathered from there.
 
     Args:
         defense: gives loss and update.
@@ -98,7 +98,7 @@ def train(
     module, process = _module(model), model.process
     members = members.to(model.device, torch.float64)
     quantiles = ((torch.arange(TIMES, dtype=torch.float64) + 0.5) / TIMES) ** recipe.time_power
-    table = process.kernel(process.t_min + (process.horizon - process.t_min) * quantiles).to(model.device)
+    table = process.tabulated(process.t_min + (process.horizon - process.t_min) * quantiles).to(model.device)
     generator = torch.Generator(model.device).manual_seed(seed)
     fused = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate, fused=True)
     warmup = max(1, recipe.steps // 50)

@@ -4,7 +4,7 @@ import math
 from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mibench import Defense, LinearSDE
 
@@ -24,18 +24,6 @@ class HOLD(Defense):
         0.0, ge=0, le=1000, description="ε_num, variance added to the data: sets the privacy bound"
     )
     horizon: float = Field(5.0, gt=0, le=1000, description="T")
-
-    @model_validator(mode="after")
-    def _computable(self):
-        """In double precision the kernel loses its digits at small times where 0 < v_0 and ε_num = 0."""
-        first = self.t_min * self.horizon
-        largest = 10 if first >= 5e-2 else 7 if first >= 5e-3 else 5 if first >= 5e-4 else 4
-        if self.order > largest and self.aux_variance > 0 and self.epsilon_num == 0:
-            raise ValueError(
-                f"order {self.order} cannot be computed in double precision at t = {first:g} (order {largest} can); "
-                "raise t_min, or set aux_variance=0 or epsilon_num=1e-6"
-            )
-        return self
 
     def process(self) -> LinearSDE:
         """F = Σ γ_i (E_{i,i+1} − E_{i+1,i}) − ξ E_nn, G = (0, …, 0, √(2ξ L⁻¹)), b = 1 (2506.21741; 2509.14225, eq. 4).
