@@ -1,13 +1,24 @@
-"""Sampling: a two-step exponential integrator of the probability-flow ODE."""
+"""Sampling: one signature for every integrator, any process, any order. Network evaluations are the only budget."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from mibench.diffusion.exact import exact
 from mibench.diffusion.model import Model
+from mibench.diffusion.process import LinearSDE
 
-__all__ = ["extrapolate", "sample"]
+__all__ = ["Grid", "Method", "extrapolate", "integrate", "sample", "time_grid"]
+
+Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
+Grid = Literal["uniform", "quadratic", "log-snr"]
+Noise = Callable[..., Tensor]
 
 
 def extrapolate(clean: Tensor, before: Tensor | None, grid: list[float], k: int) -> Tensor:
@@ -25,30 +36,127 @@ def extrapolate(clean: Tensor, before: Tensor | None, grid: list[float], k: int)
     return clean + ratio / 2 * (clean - before)
 
 
+def time_grid(process: LinearSDE, count: int, grid: Grid = "quadratic") -> list[float]:
+    """Times from the horizon down to t_min: uniform, quadratic in their index, or uniform in the log-SNR."""
+    ramp = torch.linspace(1, 0, count, dtype=torch.float64)
+    if grid == "log-snr":
+        fine = torch.logspace(np.log10(process.t_min), np.log10(process.horizon), 2001, dtype=torch.float64)
+        fine = fine.clamp(process.t_min, process.horizon)
+        levels = -process.tabulated(fine).log_snr
+        wanted = levels[0] + (levels[-1] - levels[0]) * ramp
+        times = np.exp(np.interp(wanted, levels, fine.log()))
+        return [process.horizon, *times[1:-1].tolist(), process.t_min]
+    span = process.horizon - process.t_min
+    return (process.t_min + span * (ramp if grid == "uniform" else ramp.square())).tolist()
+
+
 @torch.no_grad()
-def sample(model: Model, count: int, generator: torch.Generator, evaluations: int = 50) -> Tensor:
-    """Draw data from a model.
+def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Carry states from times[0] down to times[-1], one network evaluation per time.
+
+    - ``multistep``: the probability-flow ODE with the estimate of q_0 extrapolated and the rest solved exactly; order 2.
+    - ``exponential``: the same with the estimate frozen (DDIM for VP, 2010.02502); order 1.
+    - ``euler-maruyama``: the reverse SDE, du = b [F u − G Gᵀ S_θ] dt + √b G dw̄; weak order 1, the reference.
+    - ``sscs``: 2112.07068, Algorithm 1, for any process: half a step of the linear SDE that has the prior's score, the
+      whole step of what the score differs from it, half a step again; weak order 1, as the score's own step is Euler's.
+
+    Args:
+        model: the model.
+        u: (B, n, *item) states at times[0].
+        times: descending.
+        method: the integrator.
+        noise: called with a shape, gives standard normal draws of it.
+
+    Returns:
+        The estimate of q_0 at the last time, (B, *item), and the state there, (B, n, *item).
+
+    Raises:
+        FloatingPointError: naming time and sample, where a state leaves the finite numbers.
+    """
+    log_snr = model.process.kernel(torch.tensor(times, dtype=torch.float64)).log_snr.tolist()
+    before = None
+    for k, (t, after) in enumerate(itertools.pairwise(times)):
+        if method == "euler-maruyama":
+            u = _euler_maruyama(model, u, t, after, noise)
+        elif method == "sscs":
+            u = _sscs(model, u, t, after, noise)
+        else:
+            clean = model.clean(u, model.eps(u, t), t)
+            ahead = extrapolate(clean, before, log_snr, k) if method == "multistep" else clean
+            u, before = model.step(u, ahead, t, after), clean
+        _finite(u, after)
+    clean = model.clean(u, model.eps(u, times[-1]), times[-1])
+    _finite(clean, times[-1])
+    return clean, u
+
+
+def _finite(values: Tensor, t: float) -> None:
+    finite = values.flatten(1).isfinite().all(1)
+    if not finite.all():
+        raise FloatingPointError(f"sample {int((~finite).nonzero()[0, 0])} leaves the finite numbers at t = {t:g}")
+
+
+def _score(model: Model, u: Tensor, t: float) -> Tensor:
+    """∇_{u_n} log p(u) = −ε_n / L_nn, (B, *item)."""
+    return -model.eps(u, t) / model.kernel(t).factor[0, -1, -1]
+
+
+def _euler_maruyama(model: Model, u: Tensor, t: float, after: float, noise: Noise) -> Tensor:
+    process = model.process
+    start, end = process.elapsed(torch.tensor([t, after], dtype=torch.float64)).tolist()
+    h, strength = start - end, process.G[-1].item()
+    moved = u - h * torch.einsum("ij,bj...->bi...", process.F.to(u), u)
+    moved[:, -1] += h * strength**2 * _score(model, u, t) + h**0.5 * strength * noise(*u[:, -1].shape)
+    return moved
+
+
+def _sscs(model: Model, u: Tensor, t: float, after: float, noise: Noise) -> Tensor:
+    process, middle = model.process, (t + after) / 2
+    clock = process.elapsed(torch.tensor([t, middle, after], dtype=torch.float64)).tolist()
+    strength = process.G[-1].item() ** 2
+    drift = -process.F
+    drift[-1, -1] -= strength / process.prior[-1]
+
+    def linear(u: Tensor, span: float) -> Tensor:
+        found = exact(tuple(map(tuple, drift.tolist())), tuple(process.G.tolist()), (0.0,) * process.order, span)
+        E, L = (torch.tensor(m, dtype=u.dtype, device=u.device) for m in (found.transition, found.factor))
+        moved: Tensor = torch.einsum("ij,bj...->bi...", E, u) + torch.einsum("ij,bj...->bi...", L, noise(*u.shape))
+        return moved
+
+    u = linear(u, clock[0] - clock[1])
+    u[:, -1] += (clock[0] - clock[2]) * strength * (_score(model, u, middle) + u[:, -1] / process.prior[-1].item())
+    return linear(u, clock[1] - clock[2])
+
+
+def sample(
+    model: Model,
+    count: int,
+    generator: torch.Generator,
+    evaluations: int = 50,
+    method: Method = "multistep",
+    grid: Grid = "quadratic",
+) -> Tensor:
+    """Draw data from a model, beginning with the prior at the horizon.
 
     Args:
         model: the model.
         count: how many.
         generator: a CPU generator; the same one gives the same samples on every device, up to rounding.
-        evaluations: network evaluations per sample; times are quadratic in their index, from the horizon to t_min.
+        evaluations: network evaluations per sample.
+        method: the integrator, see ``integrate``.
+        grid: how the times lie between horizon and t_min.
 
     Returns:
         (count, *item), float64: the estimate of q_0 at t_min.
+
+    Raises:
+        FloatingPointError: naming time and sample, where a state leaves the finite numbers.
     """
     process = model.process
-    u = torch.randn(count, process.order, *model.shape, generator=generator, dtype=torch.float64)
-    u = (u * process.prior.sqrt().view(-1, *[1] * len(model.shape))).to(model.device)
-    ramp = torch.linspace(1, 0, evaluations, dtype=torch.float64).square()
-    times = (process.t_min + (process.horizon - process.t_min) * ramp).tolist()
-    log_snr = [process.kernel(t).log_snr.item() for t in times]
-    before = None
-    for k, t in enumerate(times):
-        clean = model.clean(u, model.eps(u, t), t)
-        if k + 1 == len(times):
-            break
-        u = model.step(u, extrapolate(clean, before, log_snr, k), t, times[k + 1])
-        before = clean
-    return clean
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(model.device)
+
+    u = noise(count, process.order, *model.shape)
+    u = u * process.prior.sqrt().to(model.device).view(-1, *[1] * len(model.shape))
+    return integrate(model, u, time_grid(process, evaluations, grid), method, noise)[0]

@@ -228,9 +228,10 @@ def attack_metrics(scores: dict[str, Tensor], cuts: dict[str, int], published: s
 # ── utility ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _utility(cell: Cell, model: Model, data: Split, store: Store, key: str) -> UtilityMetrics:
     n = cell.utility.samples
-    drawn = sample(model, n, generator(cell.seed, "samples"), cell.utility.evaluations).float().cpu()
-    if not torch.isfinite(drawn).all():
-        raise MibenchError(f"{cell.defense.label}: the sampler left the finite numbers")
+    try:
+        drawn = sample(model, n, generator(cell.seed, "samples"), cell.utility.evaluations).float().cpu()
+    except FloatingPointError as error:
+        raise MibenchError(f"{cell.defense.label}: {error}") from None
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     flat = data.members.flatten(1).double()

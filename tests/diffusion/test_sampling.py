@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from mibench import Model
 from mibench.data import nearest
 from mibench.diffusion.denoisers import ExactDenoiser, SufficientDenoiser
-from mibench.diffusion.sampling import extrapolate, sample
+from mibench.diffusion.sampling import extrapolate, integrate, sample, time_grid
 from mibench_defenses import CLD, HOLD, VE, VP
 
 torch.set_num_threads(1)
@@ -118,3 +119,91 @@ def test_extrapolation_is_linear_in_the_log_snr() -> None:
     at = [torch.tensor([2 * g + 1]) for g in grid]
     assert extrapolate(at[0], None, grid, 0) is at[0]
     torch.testing.assert_close(extrapolate(at[1], at[0], grid, 1), torch.tensor([2 * -1.0 + 1]))
+
+
+# ── convergence, without Monte Carlo ──────────────────────────────────────────────────────────────────────────────
+def covariance_after(model: Model, times: list[float], method: str, start: Tensor) -> Tensor:
+    """Cov u at times[-1] from u ~ N(0, start startᵀ) at times[0], exactly.
+
+    On Gaussian data with mean 0 an integrator is linear in its state and its noise. So each row of the batch carries one
+    source of randomness alone (a column of ``start``, or one noise number) and the squares of the rows add up.
+    """
+    n = len(start)
+    calls = {"euler-maruyama": 1, "sscs": 2 * n}.get(method, 0)
+    sources = n + calls * (len(times) - 1)
+    u = torch.zeros(sources, n, 1, dtype=torch.float64)
+    u[:n, :, 0] = start.mT
+    used = n
+
+    def noise(*shape: int) -> Tensor:
+        nonlocal used
+        block = torch.zeros(shape, dtype=torch.float64)
+        size = block[0].numel()
+        block.view(sources, size)[torch.arange(used, used + size), torch.arange(size)] = 1
+        used += size
+        return block
+
+    end = integrate(model, u, times, method, noise)[1][:, :, 0]
+    assert used == sources
+    return end.mT @ end
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("method", "order"), [("euler-maruyama", 1), ("sscs", 1), ("exponential", 1), ("multistep", 2)]
+)
+def test_order_of_convergence(n: int, method: str, order: int) -> None:
+    """Gaussian data N(0, .7²), from the exact law at T to t_min: the error of Var q has the integrator's order."""
+    process = HOLD(order=n, horizon=2.0, t_min=0.1).process()
+    model = Model(process, SufficientDenoiser(Silent(), 0.49), (1,))
+
+    def law(t: float) -> Tensor:
+        kernel = process.kernel(t)
+        return 0.49 * torch.outer(kernel.mean[0], kernel.mean[0]) + kernel.factor[0] @ kernel.factor[0].mT
+
+    start, want = torch.linalg.cholesky(law(process.horizon)), law(process.t_min)
+    errors = []
+    for steps in STEPS[method]:
+        got = covariance_after(model, time_grid(process, steps + 1, "uniform"), method, start)
+        errors.append((got - want)[0, 0].abs().item())
+    slope = math.log(errors[0] / errors[1]) / math.log(STEPS[method][1] / STEPS[method][0])
+    assert slope == pytest.approx(order, abs=0.2), errors
+
+
+STEPS = {"euler-maruyama": (400, 800), "sscs": (128, 256), "exponential": (400, 800), "multistep": (400, 800)}
+
+
+@EVERY
+@pytest.mark.parametrize("grid", ["uniform", "quadratic", "log-snr"])
+def test_time_grids(name: str, grid: str) -> None:
+    process = BUNDLED[name].process()
+    times = time_grid(process, 33, grid)
+    assert len(times) == 33
+    assert times[0] == process.horizon and times[-1] == process.t_min
+    assert all(a > b for a, b in itertools.pairwise(times))
+    levels = process.kernel(torch.tensor(times, dtype=torch.float64)).log_snr.diff()
+    if grid == "log-snr":
+        torch.testing.assert_close(levels, levels.mean().expand(32), rtol=0.02, atol=0)
+
+
+@EVERY
+@pytest.mark.parametrize("method", ["exponential", "sscs", "euler-maruyama"])
+def test_every_sampler_lands_on_members(name: str, method: str) -> None:
+    """The stochastic ones, too, with steps enough: the estimate of q_0 at t_min is a member."""
+    members = torch.randn(10, 4, generator=seeded(0), dtype=torch.float64)
+    model = exact(name, members)
+    samples = sample(model, 20, seeded(1), 50 if method == "exponential" else 400, method)
+    assert model.cost.forwards == 20 * (50 if method == "exponential" else 400)
+    assert nearest(samples, members).median() < 1e-3
+
+
+def test_a_sampler_that_leaves_the_finite_numbers_says_where() -> None:
+    class Broken:
+        def __call__(self, u: Tensor, kernel: object) -> Tensor:
+            found = u[:, -1].clone()
+            found[3] = math.nan
+            return found
+
+    model = Model(VP().process(), Broken(), (2,))
+    with pytest.raises(FloatingPointError, match=r"sample 3 leaves the finite numbers at t = 0\.897"):
+        sample(model, 5, seeded(0), 20)
