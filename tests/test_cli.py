@@ -102,3 +102,29 @@ def test_boards_need_no_plugin(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "README.md").exists()
+
+
+def test_bound_prints_and_plots(cli, tmp_path):
+    picture = tmp_path / "bound.png"
+    code, out, _ = cli(
+        "bound", "--defense", "hold3", "--option", "epsilon_num=1e-3", "--orders", "1,3", "--plot", picture
+    )
+    assert code == 0 and picture.stat().st_size > 10_000
+    assert "hold1:epsilon_num=0.001" in out and "hold3:epsilon_num=0.001" in out
+    assert "Δ²/ε_num = 1000" in out and "does not cover" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["vp", "--orders", "2"], "vp has no orders"),
+        (["hold2", "--orders", "x"], "whole numbers"),
+        (["hold2", "--alpha", "1"], "--alpha 1.0 is out of range"),
+        (["hold2", "--delta", "0"], "--delta 0.0 is out of range"),
+        (["hold2", "--diameter", "nan"], "--diameter nan is out of range"),
+        (["hold2", "--option", "epsilon_num=-1"], "epsilon_num"),
+    ],
+)
+def test_bound_refuses(cli, words, reason):
+    code, _, err = cli("bound", "--defense", *words)
+    assert code == 2 and reason in err and err.count("\n") == 1

@@ -105,7 +105,7 @@ def _euler_maruyama(model: Model, u: Tensor, t: float, after: float, noise: Nois
     process = model.process
     start, end = process.elapsed(torch.tensor([t, after], dtype=torch.float64)).tolist()
     h, strength = start - end, process.G[-1].item()
-    moved = u - h * torch.einsum("ij,bj...->bi...", process.F.to(u), u)
+    moved: Tensor = u - h * torch.einsum("ij,bj...->bi...", process.F.to(u), u)
     moved[:, -1] += h * strength**2 * _score(model, u, t) + h**0.5 * strength * noise(*u[:, -1].shape)
     return moved
 

@@ -1,0 +1,101 @@
+"""``mibench bound``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mibench.cli.common import add_plugins
+
+__all__ = ["arguments", "main"]
+
+COVERS = (
+    "It covers one release of one noised state u_t, its auxiliaries included, against any attacker. It does not cover the\n"
+    "trained network, which has seen every member at every t many times, nor anything that is sampled from it."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument(
+        "--defense", required=True, metavar="NAME", help="such as hold3, or hold:order=3,epsilon_num=1e-3"
+    )
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the defense; repeats")
+    parser.add_argument("--orders", metavar="N,N", help="compare these orders, where the defense has any")
+    parser.add_argument(
+        "--diameter", type=float, default=1.0, metavar="Δ", help="largest distance of two items (default: 1)"
+    )
+    parser.add_argument("--alpha", type=float, default=2.0, metavar="α", help="Rényi order, above 1 (default: 2)")
+    parser.add_argument("--delta", type=float, default=1e-5, metavar="δ", help="between 0 and 1 (default: 1e-5)")
+    parser.add_argument(
+        "--times", type=int, default=9, metavar="N", help="rows of the table, even in log t (default: 9)"
+    )
+    parser.add_argument("--plot", default="bound.png", metavar="FILE", help="the picture (default: bound.png)")
+    add_plugins(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print Δf_t, D_α and ε for each order, and plot them over t."""
+    import math
+
+    import torch
+
+    from mibench.diffusion.privacy import distinguishability, epsilon, renyi
+    from mibench.errors import MibenchError, UsageError
+    from mibench.names import build
+    from mibench.plugins import load
+
+    for name, value, fine in (
+        ("diameter", args.diameter, 0 < args.diameter < math.inf),
+        ("alpha", args.alpha, 1 < args.alpha < math.inf),
+        ("delta", args.delta, 0 < args.delta < 1),
+        ("times", args.times, args.times >= 2),
+    ):
+        if not fine:
+            raise UsageError(f"--{name} {value} is out of range (see mibench bound --help)")
+    registry = load(tuple(args.plugin))
+    separator = "," if ":" in args.defense else ":"
+    label = args.defense + (separator + ",".join(args.option) if args.option else "")
+    base: Any = build(registry, "defense", label)
+    defenses = [base]
+    if args.orders:
+        if base.shorthand != "order":
+            raise UsageError(f"{base.name} has no orders; leave --orders out")
+        try:
+            orders = [int(word) for word in args.orders.split(",")]
+        except ValueError:
+            raise UsageError(f"--orders {args.orders}: expected whole numbers such as 1,2,3") from None
+        options = {k: v for k, v in base.model_dump().items() if k != "order"}
+        rest = ",".join(f"{key}={value}" for key, value in options.items())
+        defenses = [build(registry, "defense", f"{base.name}:order={n},{rest}") for n in orders]
+    curves = {}
+    for defense in defenses:
+        process = defense.process()
+        t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 200, dtype=torch.float64)
+        t = t.clamp(process.t_min, process.horizon)
+        gap = distinguishability(process, t, args.diameter)
+        curves[defense.label] = [
+            (time, df, renyi(df, args.alpha), epsilon(df, args.delta))
+            for time, df in zip(t.tolist(), gap.tolist(), strict=True)
+        ]
+        print(f"{defense.label}, Δ = {args.diameter:g}")
+        print(f"{'t':>10} {'Δf_t':>12} {f'D_{args.alpha:g}':>12} {f'ε (δ={args.delta:g})':>14}")
+        for k in range(args.times):
+            time, df, divergence, eps = curves[defense.label][round(k * 199 / (args.times - 1))]
+            print(f"{time:>10.4g} {df:>12.4g} {divergence:>12.4g} {eps:>14.4g}")
+        noise = process.initial[0].item()
+        print(
+            f"limit at t = 0: Δ²/ε_num = {args.diameter**2 / noise:.4g}\n"
+            if noise
+            else "no limit at t = 0: ε_num is 0\n"
+        )
+    print(COVERS)
+    from mibench.leaderboard.pictures import plot_bound
+
+    try:
+        plot_bound(curves, args.alpha, args.delta, Path(args.plot))
+    except (OSError, ValueError) as error:
+        raise MibenchError(f"cannot write {args.plot}: {error}; choose another --plot") from None
+    print(f"wrote {args.plot}")
+    return 0
