@@ -1,4 +1,4 @@
-"""Σ_qq, SNR and L_nn of HOLD(n) over t for n = 1…6: run ``.venv/bin/python benchmarks/plot_dynamics.py`` to redraw docs/dynamics.png."""
+"""Σ_qq, SNR and L_nn of HOLD(n) over t, n = 1…6: ``.venv/bin/python benchmarks/plot_dynamics.py`` redraws docs/dynamics.png."""
 
 from __future__ import annotations
 
