@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
+from mibench import Model
 from mibench.diffusion.denoisers import ExactDenoiser, PlainDenoiser, SufficientDenoiser, expand
 from mibench.diffusion.process import Kernel
 from mibench_defenses import CLD, HOLD, VE, VP
@@ -188,3 +190,26 @@ def test_one_kernel_serves_a_batch(kind: type[nn.Module]) -> None:
     denoiser = kind(Rows(normal(1, 1, blocks).expand(4, -1)), 0.5)
     assert blocks == (3 if kind is PlainDenoiser else 1)
     torch.testing.assert_close(denoiser(u, process.kernel(0.8)), denoiser(u, process.kernel(t)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("defense", [CLD(), *(HOLD(order=n) for n in range(1, 5))], ids=lambda d: d.label)
+@pytest.mark.parametrize("fraction", [0.35, 0.6])
+def test_every_order_is_vp_at_the_same_signal_to_noise_ratio(defense: CLD | HOLD, fraction: float) -> None:
+    """All that u_t says of q_0 is y, and y is a state of VP at the time of that SNR: both exact models find the same q̂_0."""
+    process, vp = defense.process(), VP(t_min=1e-5).process()
+    t = fraction * process.horizon
+    kernel = process.kernel(t)
+    level = kernel.log_snr.item()
+    same = brentq(
+        lambda s: vp.kernel(torch.tensor([s], dtype=torch.float64)).log_snr.item() - level, vp.t_min, 1, xtol=1e-15
+    )
+    g = torch.Generator().manual_seed(3)
+    points = torch.randn(6, 3, generator=g, dtype=torch.float64)
+    eps = torch.randn(6, process.order, 3, generator=g, dtype=torch.float64)
+    model, plain = (Model(p, ExactDenoiser(points), (3,)) for p in (process, vp))
+    u = model.noised(points, eps, t)
+    size = kernel.signal[0].norm()
+    y = torch.einsum("i,ij,bjd->bd", kernel.signal[0] / size, kernel.inverse[0], u) / (1 + size**2).sqrt()
+    found = model.clean(u, model.eps(u, t), t)
+    assert (found - points).norm() > 1e-9  # the posterior has not collapsed everywhere
+    torch.testing.assert_close(plain.clean(y[:, None], plain.eps(y[:, None], same), same), found, rtol=0, atol=1e-7)
