@@ -123,6 +123,8 @@ def test_bound_prints_and_plots(cli, tmp_path):
         (["hold2", "--delta", "0"], "--delta 0.0 is out of range"),
         (["hold2", "--diameter", "nan"], "--diameter nan is out of range"),
         (["hold2", "--option", "epsilon_num=-1"], "epsilon_num"),
+        (["hold2", "--orders", "11"], "order"),
+        (["hold2:horizon=1000"], "the horizon is too long"),
     ],
 )
 def test_bound_refuses(cli, words, reason):

@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
 
     from mibench.diffusion.privacy import distinguishability, epsilon, renyi
     from mibench.errors import MibenchError, UsageError
-    from mibench.names import build
+    from mibench.names import build, validated
     from mibench.plugins import load
 
     for name, value, fine in (
@@ -66,12 +66,13 @@ def main(args: argparse.Namespace) -> int:
             orders = [int(word) for word in args.orders.split(",")]
         except ValueError:
             raise UsageError(f"--orders {args.orders}: expected whole numbers such as 1,2,3") from None
-        options = {k: v for k, v in base.model_dump().items() if k != "order"}
-        rest = ",".join(f"{key}={value}" for key, value in options.items())
-        defenses = [build(registry, "defense", f"{base.name}:order={n},{rest}") for n in orders]
+        defenses = [validated(type(base), base.model_dump() | {"order": n}, f"defense {base.name}") for n in orders]
     curves = {}
     for defense in defenses:
-        process = defense.process()
+        try:
+            process = defense.process()
+        except ValueError as error:
+            raise UsageError(f"{defense.label} makes no valid process: {error}") from None
         t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 200, dtype=torch.float64)
         t = t.clamp(process.t_min, process.horizon)
         gap = distinguishability(process, t, args.diameter)

@@ -1,4 +1,4 @@
-"""What one noised state gives away of its datum, whatever the attacker does (2509.14225, Theorem 1)."""
+"""What one noised state gives away of its datum, whatever the attacker does (2509.14225)."""
 
 from __future__ import annotations
 

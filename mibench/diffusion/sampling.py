@@ -57,7 +57,7 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
     - ``multistep``: the probability-flow ODE with the estimate of q_0 extrapolated and the rest solved exactly; order 2.
     - ``exponential``: the same with the estimate frozen (DDIM for VP, 2010.02502); order 1.
     - ``euler-maruyama``: the reverse SDE, du = b [F u − G Gᵀ S_θ] dt + √b G dw̄; weak order 1, the reference.
-    - ``sscs``: 2112.07068, Algorithm 1, for any process: half a step of the linear SDE that has the prior's score, the
+    - ``sscs``: of 2112.07068, for any process: half a step of the linear SDE that has the prior's score, the
       whole step of what the score differs from it, half a step again; weak order 1, as the score's own step is Euler's.
 
     Args:
