@@ -1,6 +1,6 @@
 """The errors that reach a user: one clear line and an exit code, never a traceback."""
 
-__all__ = ["MibenchError", "NotApplicable", "UsageError"]
+__all__ = ["Diverged", "MibenchError", "NotApplicable", "UsageError"]
 
 
 class MibenchError(Exception):
@@ -17,3 +17,16 @@ class UsageError(MibenchError):
 
 class NotApplicable(MibenchError):
     """This attack cannot work on this model; the message is the reason that the board shows as n/a."""
+
+
+class Diverged(MibenchError):
+    """A state or score left the finite numbers.
+
+    Args:
+        sample: its place in the batch.
+        t: the time.
+    """
+
+    def __init__(self, sample: int, t: float) -> None:
+        super().__init__(f"sample {sample} leaves the finite numbers at t = {t:g}")
+        self.sample, self.t = sample, t

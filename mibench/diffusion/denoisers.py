@@ -124,6 +124,7 @@ class ExactDenoiser:
 
     def __init__(self, points: Tensor) -> None:
         self.points: Tensor = points.flatten(1).double()
+        self.data_variance = self.points.square().mean().item()
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
         flat = u.flatten(2)

@@ -48,6 +48,11 @@ class Model:
                 f"double precision moves ε_n by {lost:.0e}; raise t_min or lower the order"
             )
 
+    @property
+    def data_variance(self) -> float:
+        """Mean square of the data, where the denoiser knows it; 0 where it does not."""
+        return getattr(self.denoiser, "data_variance", 0.0)
+
     def at_rest(self, x: Tensor) -> Tensor:
         """u_0 = (x, 0, …, 0): data (B, *item) with the auxiliaries at their mean, (B, n, *item) float64."""
         rest = torch.zeros(len(x), self.process.order - 1, *self.shape, dtype=torch.float64, device=self.device)

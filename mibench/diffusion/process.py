@@ -11,10 +11,10 @@ the HOLD defense (2509.14225) for any n.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -95,8 +95,11 @@ class LinearSDE:
         self.horizon, self.t_min = float(horizon), float(t_min) * float(horizon)
         self.order = len(G)
         self._check()
-        self._kernels: dict[float, Kernel] = {}
+        self._remembered = functools.lru_cache(maxsize=4096)(
+            lambda t: self.kernel(torch.tensor([t], dtype=torch.float64))
+        )
         self._rotations: dict[tuple[float, float], Tensor] = {}
+        self._marginals: dict[float, LinearSDE] = {}
         ends = self.kernel(torch.tensor([self.t_min, self.horizon], dtype=torch.float64))
         if not torch.isfinite(ends.log_snr).all():
             raise ValueError("the horizon is too long: nothing of the data is left there in double precision")
@@ -156,9 +159,7 @@ class LinearSDE:
     def kernel(self, t: Tensor | float) -> Kernel:
         """The kernel at times (B,), or at one time (B = 1; remembered, since attacks and samplers ask again)."""
         if not isinstance(t, Tensor):
-            if t not in self._kernels:
-                self._kernels[t] = self.kernel(torch.tensor([t], dtype=torch.float64))
-            return self._kernels[t]
+            return self._remembered(t)
         return self._kernel(self.elapsed(t))
 
     def _kernel(self, tau: Tensor) -> Kernel:
@@ -170,7 +171,24 @@ class LinearSDE:
             _stack([x.signal for x in found]),
         )
 
-    @cached_property
+    def marginal(self, variance: float) -> LinearSDE:
+        """The same SDE for Gaussian data of this variance: its kernel is the law of u_t itself; remembered."""
+        if variance not in self._marginals:
+            initial = self.initial.clone()
+            initial[0] += variance
+            self._marginals[variance] = LinearSDE(
+                self.F.tolist(),
+                self.G.tolist(),
+                rate=self.rate,
+                elapsed=self.elapsed,
+                horizon=self.horizon,
+                initial=initial.tolist(),
+                prior=self.prior.tolist(),
+                t_min=self.t_min / self.horizon,
+            )
+        return self._marginals[variance]
+
+    @functools.cached_property
     def _table(self) -> Table:
         ends = self.elapsed(torch.tensor([self.t_min, self.horizon], dtype=torch.float64)).log().tolist()
         return Table(lambda x: _pack(self._kernel(x.exp())), *ends)
@@ -188,11 +206,11 @@ class LinearSDE:
 
         It maps N(0, Σ(t0)) to N(0, Σ(t1)), so Ψ = L(t1) Q L(t0)⁻¹ with Q orthogonal.
         """
-        turn = self._rotation(t0, t1) if t0 < t1 else self._rotation(t1, t0).mT
+        turn = self.rotation(t0, t1) if t0 < t1 else self.rotation(t1, t0).mT
         return self.kernel(t1).factor[0] @ turn @ self.kernel(t0).inverse[0]
 
-    def _rotation(self, t0: float, t1: float) -> Tensor:
-        """Q from t0 to t1 ≥ t0, (n, n); remembered.
+    def rotation(self, t0: float, t1: float) -> Tensor:
+        """Q of ``flow`` from t0 to t1 ≥ t0, (n, n); remembered.
 
         Whitened, the ODE reads dz/dτ = A z, where the antisymmetric A has the upper triangle of L⁻¹ F L. Magnus
         integration, fourth order, in log τ.

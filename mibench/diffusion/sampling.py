@@ -13,8 +13,9 @@ from torch import Tensor
 from mibench.diffusion.exact import exact
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
+from mibench.errors import Diverged
 
-__all__ = ["Grid", "Method", "extrapolate", "integrate", "sample", "time_grid"]
+__all__ = ["Grid", "Method", "check_finite", "extrapolate", "integrate", "sample", "time_grid"]
 
 Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
 Grid = Literal["uniform", "quadratic", "log-snr"]
@@ -71,7 +72,7 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
         The estimate of q_0 at the last time, (B, *item), and the state there, (B, n, *item).
 
     Raises:
-        FloatingPointError: naming time and sample, where a state leaves the finite numbers.
+        Diverged: naming time and sample, where a state leaves the finite numbers.
     """
     log_snr = model.process.kernel(torch.tensor(times, dtype=torch.float64)).log_snr.tolist()
     before = None
@@ -84,16 +85,17 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
             clean = model.clean(u, model.eps(u, t), t)
             ahead = extrapolate(clean, before, log_snr, k) if method == "multistep" else clean
             u, before = model.step(u, ahead, t, after), clean
-        _finite(u, after)
+        check_finite(u, after)
     clean = model.clean(u, model.eps(u, times[-1]), times[-1])
-    _finite(clean, times[-1])
+    check_finite(clean, times[-1])
     return clean, u
 
 
-def _finite(values: Tensor, t: float) -> None:
+def check_finite(values: Tensor, t: float, offset: int = 0) -> None:
+    """Raise Diverged where a row of ``values`` (B, …) is not finite, naming it by its index plus ``offset``."""
     finite = values.flatten(1).isfinite().all(1)
     if not finite.all():
-        raise FloatingPointError(f"sample {int((~finite).nonzero()[0, 0])} leaves the finite numbers at t = {t:g}")
+        raise Diverged(offset + int((~finite).nonzero()[0, 0]), t)
 
 
 def _score(model: Model, u: Tensor, t: float) -> Tensor:
@@ -150,7 +152,7 @@ def sample(
         (count, *item), float64: the estimate of q_0 at t_min.
 
     Raises:
-        FloatingPointError: naming time and sample, where a state leaves the finite numbers.
+        Diverged: naming time and sample, where a state leaves the finite numbers.
     """
     process = model.process
 

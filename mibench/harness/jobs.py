@@ -18,7 +18,7 @@ from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
 from mibench.diffusion.training import blank_model, train
-from mibench.errors import MibenchError, NotApplicable
+from mibench.errors import Diverged, MibenchError, NotApplicable
 from mibench.harness.cells import Cell
 from mibench.harness.records import AttackMetrics, Estimate, Record, Setting, UtilityMetrics
 from mibench.harness.store import Store
@@ -152,9 +152,13 @@ def _attack(cell: Cell, model: Model, data: Split, store: Store, key: str, progr
         rows: dict[str, list[Tensor]] = {}
         for chunk in torch.split(part, BATCH):
             x = chunk.to(model.device, torch.float64)
-            with torch.no_grad():
-                for setting, values in _checked(cell, cell.attack.score(model, x, ctx), len(x)).items():
-                    rows.setdefault(setting, []).append(values)
+            try:
+                with torch.no_grad():
+                    answer = cell.attack.score(model, x, ctx)
+            except Diverged as error:
+                raise Diverged(done + error.sample, error.t) from None
+            for setting, values in _checked(cell, answer, len(x)).items():
+                rows.setdefault(setting, []).append(values)
             done += len(chunk)
             progress(done, total)
         scores |= {f"{name}/{setting}": torch.cat(values) for setting, values in rows.items()}
@@ -228,10 +232,7 @@ def attack_metrics(scores: dict[str, Tensor], cuts: dict[str, int], published: s
 # ── utility ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _utility(cell: Cell, model: Model, data: Split, store: Store, key: str) -> UtilityMetrics:
     n = cell.utility.samples
-    try:
-        drawn = sample(model, n, generator(cell.seed, "samples"), cell.utility.evaluations).float().cpu()
-    except FloatingPointError as error:
-        raise MibenchError(f"{cell.defense.label}: {error}") from None
+    drawn = sample(model, n, generator(cell.seed, "samples"), cell.utility.evaluations).float().cpu()
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     flat = data.members.flatten(1).double()

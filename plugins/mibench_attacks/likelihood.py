@@ -3,38 +3,52 @@
 import math
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 
-from mibench import Attack, NotApplicable
-from mibench.diffusion.likelihood import log_density, probes
+from mibench import Attack
+from mibench.diffusion.likelihood import elbo, log_density, probes
 
 
 class Likelihood(Attack):
-    """Likelihood by the probability-flow ODE, the auxiliaries marginalised by a lower bound."""
+    """Likelihood by the probability-flow ODE, the auxiliaries marginalised, and the ELBO."""
 
     name: ClassVar = "likelihood"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "arXiv 2011.13456; Hu & Pang 2023"
     access: ClassVar = "gradients"
     published: ClassVar = "ode"
 
-    evaluations: int = Field(32, ge=2, le=10_000, description="network evaluations along the path")
+    evaluations: int = Field(50, ge=2, le=10_000, description="network evaluations along the path, and of the ELBO")
+    tolerance: float = Field(0, ge=0, lt=1, description="above 0: adaptive steps per sample, to this error")
     probes: int = Field(1, ge=1, le=1000, description="Hutchinson probes, where n·d > 8")
     draws: int = Field(2, ge=1, le=1000, description="draws of the auxiliaries, for order 2 and above")
 
     def score(self, model, x, ctx):
-        """Log p(x) in nats; for n > 1 the mean over draws a_r ~ N(0, v_0) of log p(x, a_r) − log p(a_r)."""
+        """Log p(x) in nats.
+
+        For n > 1 the ODE gives w_r = log p(x, a_r) − log p(a_r) for draws a_r ~ N(0, v_0): ``ode`` is their mean, a lower
+        bound in expectation, ``logmeanexp`` the logarithm of the mean of exp w_r. With v_0 = 0 the joint density is
+        singular and the ELBO stands alone.
+        """
         process = model.process
+        noise = ctx.noise("elbo", self.evaluations, process.order, *model.shape)
+        bound = {"elbo": elbo(model, x, noise)}
         vectors, weight = probes(model, self.probes, ctx.generator("probes"))
         if process.order == 1:
-            return {"ode": log_density(model, model.at_rest(x), vectors, weight, self.evaluations)}
+            return {"ode": self._density(model, model.at_rest(x), vectors, weight)} | bound
         variance = process.initial[1:].to(model.device).view(-1, *[1] * len(model.shape))
         if (variance == 0).any():
-            raise NotApplicable("the auxiliaries start with variance 0, so the joint density is singular")
-        total = 0.0
+            return bound
+        values = []
         for draw in ctx.noise("auxiliaries", self.draws, process.order - 1, *model.shape) * variance.sqrt():
             u = model.at_rest(x)
             u[:, 1:] = draw
-            entropy = 0.5 * (draw.square() / variance + (2 * math.pi * variance).log()).sum()
-            total = total + log_density(model, u, vectors, weight, self.evaluations) + entropy
-        return {"ode": total / self.draws}
+            law = -0.5 * (draw.square() / variance + (2 * math.pi * variance).log()).sum()
+            values.append(self._density(model, u, vectors, weight) - law)
+        drawn = torch.stack(values)
+        together = drawn.logsumexp(0) - math.log(len(drawn))
+        return {"ode": drawn.mean(0), "logmeanexp": together} | bound
+
+    def _density(self, model, u, vectors, weight):
+        return log_density(model, u, vectors, weight, self.evaluations, self.tolerance)
