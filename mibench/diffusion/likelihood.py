@@ -78,6 +78,11 @@ def _ends(process: LinearSDE) -> tuple[float, float]:
     return process.t_min, process.horizon
 
 
+def _fine(process: LinearSDE) -> Tensor:
+    first, last = _ends(process)
+    return torch.logspace(math.log10(first), math.log10(last), 4001, dtype=torch.float64).clamp(first, last)
+
+
 def _remainder(model: Model, u: Tensor, t: float, vectors: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     """δq (B, *item) and its divergence by u_n, times L_nn / a_n, (B,)."""
     eps, products = model.eps_vjp(u, t, vectors)
@@ -114,11 +119,10 @@ class _Path:
 @functools.lru_cache(maxsize=4)
 def _path(process: LinearSDE, reference: LinearSDE, evaluations: int) -> _Path:
     """A grid uniform in log t − 2 tanh(log-SNR / 4), denser where the posterior of q_0 turns from one to the other."""
-    fine = torch.linspace(*(math.log(t) for t in _ends(process)), 4001, dtype=torch.float64)
-    clamped = fine.exp().clamp(*_ends(process))
-    clock = (fine - 2 * (process.tabulated(clamped).log_snr / 4).tanh()).numpy()
+    fine = _fine(process)
+    clock = (fine.log() - 2 * (process.tabulated(fine).log_snr / 4).tanh()).numpy()
     index = np.arange(evaluations)
-    course = CubicSpline((clock - clock[0]) / (clock[-1] - clock[0]) * index[-1], fine.numpy())
+    course = CubicSpline((clock - clock[0]) / (clock[-1] - clock[0]) * index[-1], fine.log().numpy())
     places = np.append((index[:-1, None] + np.append(0.0, (1 + GAUSS[0]) / 2)).ravel(), index[-1])
     times = np.exp(course(places)).clip(*_ends(process)).tolist()
     times[0], times[-1] = _ends(process)
@@ -131,7 +135,7 @@ def _path(process: LinearSDE, reference: LinearSDE, evaluations: int) -> _Path:
     pace = process.rate(stops) * stops * torch.from_numpy(course(places, 1))
     weight = 0.5 * process.G[-1] ** 2 * pace * own.signal[:, -1] / own.factor[:, -1, -1]
     force = -(weight / kernel.factor[:, -1, -1])[:, None] * turn[:, -1]
-    inner = force[:-1].unflatten(0, (evaluations - 1, -1))[:, 1:]
+    inner = force[:-1].view(evaluations - 1, -1, process.order)[:, 1:]
     drive = torch.zeros(evaluations - 1, MEMORY, process.order, dtype=torch.float64)
     for k in range(evaluations - 1):
         known = np.arange(k, max(-1, k - MEMORY), -1)
@@ -219,12 +223,9 @@ def elbo(model: Model, x: Tensor, noise: Tensor) -> Tensor:
         Diverged: naming time and sample, where the network's answer leaves the finite numbers.
     """
     process, size = model.process, math.prod(model.shape)
-    fine = (
-        torch.linspace(*(math.log(t) for t in _ends(process)), 2001, dtype=torch.float64).exp().clamp(*_ends(process))
-    )
-    clock = process.tabulated(fine).factor.diagonal(dim1=1, dim2=2).log().sum(1) - process.F.trace() * process.elapsed(
-        fine
-    )
+    fine = _fine(process)
+    log_det = process.tabulated(fine).factor.diagonal(dim1=1, dim2=2).log().sum(1)
+    clock = log_det - process.F.trace() * process.elapsed(fine)
     length = (clock[-1] - clock[0]).item()
     middles = clock[0] + length * (torch.arange(len(noise), dtype=torch.float64) + 0.5) / len(noise)
     error = torch.zeros(len(x), dtype=torch.float64, device=model.device)

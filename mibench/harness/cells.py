@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mibench.components import Attack, Dataset, Defense
+from mibench.diffusion.sampling import Grid, Method
 from mibench.harness.records import FORMAT, digest_of, record_path
 from mibench.names import build, validated
 from mibench.plugins import Registry
@@ -19,12 +20,14 @@ ModelKind = Literal["trained", "exact", "fresh"]
 
 
 class Utility(BaseModel):
-    """How samples are drawn and measured: how many, and with how many network evaluations each."""
+    """How samples are drawn and measured: how many, with how many network evaluations each, and by which sampler."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(1000, ge=100, le=1_000_000)
     evaluations: int = Field(50, ge=2, le=100_000)
+    method: Method = "multistep"
+    grid: Grid = "quadratic"
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,8 @@ def attack_metrics(scores: dict[str, Tensor], cuts: dict[str, int], published: s
 # ── utility ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _utility(cell: Cell, model: Model, data: Split, store: Store, key: str) -> UtilityMetrics:
     n = cell.utility.samples
-    drawn = sample(model, n, generator(cell.seed, "samples"), cell.utility.evaluations).float().cpu()
+    how = cell.utility
+    drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     flat = data.members.flatten(1).double()

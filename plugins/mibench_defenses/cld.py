@@ -13,7 +13,7 @@ class CLD(Defense):
     """Critically damped Langevin diffusion: data and velocity."""
 
     name: ClassVar = "cld"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "arXiv 2112.07068"
 
     beta: float = Field(4.0, gt=0, le=1000, description="b, constant")

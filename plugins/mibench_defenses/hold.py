@@ -13,7 +13,7 @@ class HOLD(Defense):
     """Higher-order Langevin dynamics: data, velocity, acceleration, … up to the order, critically damped."""
 
     name: ClassVar = "hold"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "arXiv 2509.14225"
     shorthand: ClassVar = "order"
 

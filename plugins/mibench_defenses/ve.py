@@ -12,7 +12,7 @@ class VE(Defense):
     """Variance-exploding SDE, the continuous score matching with Langevin dynamics."""
 
     name: ClassVar = "ve"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "arXiv 2011.13456"
 
     sigma_min: float = Field(0.01, gt=0, le=10, description="smallest noise scale")

@@ -11,7 +11,7 @@ class VP(Defense):
     """Variance-preserving SDE, the continuous DDPM: the baseline."""
 
     name: ClassVar = "vp"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "arXiv 2011.13456"
 
     beta_min: float = Field(0.1, gt=0, le=100, description="b(0)")
