@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             f"--{kind}",
             action="append",
             metavar="NAME[:OPTION=VALUE,…]",
-            help=f"a {kind}; repeats, takes lists with spaces in quotes{f' (default: {default})' if default else ''}",
+            help=f"{'an' if kind == 'attack' else 'a'} {kind}; repeats, takes lists with spaces in quotes{f' (default: {default})' if default else ''}",
         )
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeats (default: 0)")
     parser.add_argument(
