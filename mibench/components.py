@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from mibench.diffusion.process import LinearSDE
     from mibench.recipe import Recipe
 
-__all__ = ["Attack", "Component", "Dataset", "Defense", "Modality"]
+__all__ = ["Access", "Attack", "Component", "Dataset", "Defense", "Modality", "ShadowKind"]
 
 Modality = Literal["points", "image"]
+Access = Literal["data", "samples", "network", "gradients", "weights"]
+ShadowKind = Literal["online", "offline"]
 
 
 class Component(BaseModel):
@@ -89,7 +91,13 @@ class Dataset(Component):
 
 
 class Defense(Component):
-    """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default."""
+    """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default.
+
+    Attributes:
+        adaptive: the attacks that its authors consider strongest, such as ``("adaptive",)``; suites should run them.
+    """
+
+    adaptive: ClassVar[tuple[str, ...]] = ()
 
     parameterisation: Literal["plain", "sufficient"] = Field(
         "plain", description="what the network sees: all n blocks, or the sufficient statistic"
@@ -137,12 +145,22 @@ class Attack(Component):
     ``ctx``, which gives every sample the same draws.
 
     Attributes:
-        access: what the attack needs of the model.
+        access: what the attack needs of the model; "data" for one that never looks at it.
         published: the setting that its paper reports, one of the keys that ``score`` returns.
+        adaptive: whether it was made for processes with auxiliary variables, not only for VP.
     """
 
-    access: ClassVar[Literal["samples", "network", "gradients", "weights"]] = "network"
+    access: ClassVar[Access] = "network"
     published: ClassVar[str]
+    adaptive: ClassVar[bool] = False
+
+    def shadow_models(self) -> tuple[int, ShadowKind]:
+        """How many shadow models ``ctx.shadows`` must be able to give, and of which kind; by default none.
+
+        Each is trained as the target was, on as many samples: "online" ones on a random draw of the samples to be judged,
+        so that each of these is known to some of them; "offline" ones on a random draw of auxiliary data.
+        """
+        return 0, "offline"
 
     def fit(self, model: Model, members: Tensor, nonmembers: Tensor, ctx: Context) -> None:
         """Learn from the labelled calibration split, (M, *item) and (N, *item); by default nothing is learnt."""

@@ -1,13 +1,19 @@
-"""What an attack is given beside model and samples: noise that is the same for every sample."""
+"""What an attack is given beside model and samples: noise, samples and shadow models that are the same for every sample."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-__all__ = ["Context", "generator"]
+if TYPE_CHECKING:
+    from mibench.diffusion.model import Model
+
+__all__ = ["Context", "Shadow", "generator"]
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -16,17 +22,50 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@dataclass(frozen=True)
+class Shadow:
+    """A model that the attacker has trained as the target was, on data of her own choice.
+
+    Attributes:
+        model: the model.
+        members: (M, *item) float32, what it was trained on.
+    """
+
+    model: Model
+    members: Tensor
+
+    def holds(self, x: Tensor) -> Tensor:
+        """Whether it was trained on each of (B, *item) samples, (B,) bool: exact equality in float32."""
+        known = {row.numpy().tobytes() for row in self.members.cpu().float().contiguous()}
+        return torch.tensor([row.numpy().tobytes() in known for row in x.detach().cpu().float().contiguous()])
+
+
 class Context:
-    """The noise bank of a cell (common random numbers: every sample meets the same draws).
+    """The noise bank of a cell (common random numbers: every sample meets the same draws), and what the attacker owns.
 
     Args:
         seed: of the cell.
-        device: where the noise is wanted.
+        device: where tensors are wanted.
+        modality: of the data.
+        auxiliary: (A, *item) further data of the same distribution, neither members nor non-members.
+        draw: gives that many generated samples of the model under attack, (count, *item).
+        shadows: gives the first ``count`` shadow models of a kind (see ``Attack.shadow_models``).
     """
 
-    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
-        self.seed, self.device = seed, device
+    def __init__(
+        self,
+        seed: int,
+        device: torch.device | str = "cpu",
+        *,
+        modality: str = "points",
+        auxiliary: Tensor | None = None,
+        draw: Callable[[int], Tensor] | None = None,
+        shadows: Callable[[int, str], list[Shadow]] | None = None,
+    ) -> None:
+        self.seed, self.device, self.modality, self.auxiliary = seed, device, modality, auxiliary
+        self._draw, self._shadows = draw, shadows
         self._bank: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        self._samples: dict[int, Tensor] = {}
 
     def generator(self, name: str) -> torch.Generator:
         """A fresh CPU generator for this name; the same at every call."""
@@ -39,3 +78,17 @@ class Context:
             draw = torch.randn(*shape, generator=self.generator(name), dtype=torch.float64)
             self._bank[key] = draw.to(self.device)
         return self._bank[key]
+
+    def samples(self, count: int) -> Tensor:
+        """Generated samples of the model under attack, (count, *item) float64; drawn once."""
+        if self._draw is None:
+            raise LookupError("this context has no model to draw samples from")
+        if count not in self._samples:
+            self._samples[count] = self._draw(count)
+        return self._samples[count]
+
+    def shadows(self, count: int, kind: str) -> list[Shadow]:
+        """The first ``count`` shadow models of a kind."""
+        if self._shadows is None:
+            raise LookupError("this context has no shadow models")
+        return self._shadows(count, kind)
