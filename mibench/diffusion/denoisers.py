@@ -29,11 +29,23 @@ class NetworkDenoiser(nn.Module):
     Args:
         network: maps ((B, blocks, *item) float32, log-SNR (B,)) to (B, *item).
         data_variance: mean square s² of the data, which scales the network's input to unit variance.
+
+    Attributes:
+        s2: s² as a tensor, so that models that train together can be stacked. It is no part of the state, which holds
+            what is learnt; whoever loads one builds the denoiser for the same data.
     """
+
+    s2: Tensor
 
     def __init__(self, network: nn.Module, data_variance: float) -> None:
         super().__init__()
-        self.network, self.data_variance = network, data_variance
+        self.network = network
+        self.register_buffer("s2", torch.tensor(data_variance, dtype=torch.float64), persistent=False)
+
+    @property
+    def data_variance(self) -> float:
+        """Mean square s² of the data."""
+        return self.s2.item()
 
     @staticmethod
     def blocks_of(order: int) -> int:
@@ -64,7 +76,7 @@ class PlainDenoiser(NetworkDenoiser):
 
     def variance(self, kernel: Kernel) -> Tensor:
         """Var u_j per dimension, (B, n)."""
-        return kernel.mean.square() * self.data_variance + kernel.factor.square().sum(-1)
+        return kernel.mean.square() * self.s2 + kernel.factor.square().sum(-1)
 
     def spread(self, kernel: Kernel) -> Tensor:
         """See NetworkDenoiser."""
@@ -92,7 +104,7 @@ class SufficientDenoiser(NetworkDenoiser):
 
     def spread(self, kernel: Kernel) -> Tensor:
         """See NetworkDenoiser."""
-        power = kernel.signal.square().sum(-1) * self.data_variance
+        power = kernel.signal.square().sum(-1) * self.s2
         return kernel.signal[:, -1].square().div(kernel.signal.square().sum(-1)).mul(power / (1 + power)).sqrt()
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
@@ -101,7 +113,7 @@ class SufficientDenoiser(NetworkDenoiser):
         along = torch.einsum("bj,bji->bi", direction, kernel.inverse)
         last = direction[:, -1:]
         beside = kernel.inverse[:, -1] - last * along
-        power = size.square() * self.data_variance
+        power = size.square() * self.s2
         block = (u * expand(along, u)).sum(1, keepdim=True)
         y = block * expand((1 + power).rsqrt(), block)
         found = self.ask(y, kernel)
