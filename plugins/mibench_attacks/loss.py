@@ -1,12 +1,11 @@
 """Loss threshold."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from mibench import Attack
-
-Time = Annotated[float, Field(gt=0, le=1)]
+from mibench_attacks.options import Time
 
 
 class Loss(Attack):

@@ -1,13 +1,12 @@
 """Proximal initialisation attack."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from mibench import Attack
-
-Time = Annotated[float, Field(gt=0, le=1)]
+from mibench_attacks.options import Time
 
 
 class PIA(Attack):
@@ -42,10 +41,13 @@ class PIA(Attack):
             starts = [starts[0] + draw for draw in noise]
         totals = {f"t={time:g}": torch.zeros(len(x), dtype=torch.float64, device=model.device) for time in self.times}
         for start in starts:
-            first = model.eps(start, process.t_min)
+            first = self._first(model, start)
             for time in self.times:
                 totals[f"t={time:g}"] -= self._residual(model, x, start, first, time * process.horizon) / len(starts)
         return totals | {"mean": torch.stack(list(totals.values())).mean(0)}
+
+    def _first(self, model, start):
+        return model.eps(start, model.process.t_min)
 
     def _residual(self, model, x, start, first, t):
         process, kernel = model.process, model.kernel(t)
