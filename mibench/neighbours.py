@@ -1,0 +1,51 @@
+"""Neighbours of samples: the same small moves for every sample, of the kind that suits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["MOVES", "neighbours"]
+
+Move = Callable[[Tensor, float, torch.Generator], Tensor]
+
+
+def crop(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """A crop at a random place, resized back to (B, C, H, W); its side is 1 − .05 to 1 − .3 of the image's.
+
+    The window has a fractional size and place: whole pixels would leave an image of 8 pixels as it is.
+    """
+    side = 0.95 - 0.25 * strength
+    shift = (1 - side) * (2 * torch.rand(2, generator=generator, dtype=torch.float64) - 1)
+    window = torch.cat([side * torch.eye(2, dtype=torch.float64), shift[:, None]], dim=1).to(x)
+    grid = functional.affine_grid(window.expand(len(x), 2, 3), list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def jiggle(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """A small rotation (of sd .01 to .05 per plane), scaling and shift (of the same sd) of points (B, *item)."""
+    size = 0.01 + 0.04 * strength
+    d = x[0].numel()
+    turn, scale, shift = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((d, d), (1,), (d,)))
+    linear = torch.linalg.matrix_exp(size * (turn.triu(1) - turn.triu(1).mT)) * (1 + size * scale)
+    moved = (x.flatten(1)[:, None, :] * linear.to(x)).sum(-1) + size * shift.to(x)
+    return moved.view_as(x)
+
+
+MOVES: dict[str, Move] = {"image": crop, "points": jiggle}
+
+
+def neighbours(x: Tensor, count: int, modality: str, generator: torch.Generator) -> list[Tensor]:
+    """Moved copies of (B, *item) samples, nearest first: copy j moves every sample alike.
+
+    Args:
+        x: the samples.
+        count: how many copies.
+        modality: a key of ``MOVES``; an entry there makes another kind of data known.
+        generator: of the moves.
+    """
+    strengths = [j / max(1, count - 1) for j in range(count)]
+    return [MOVES[modality](x, strength, generator) for strength in strengths]
