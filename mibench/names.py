@@ -1,4 +1,4 @@
-"""Names → components: ``hold3``, ``hold:order=3,aux_variance=2``, ``pia:times=[0.1,0.2]``."""
+"""Names → components: ``hold3``, ``hold:order=3,aux_variance=2``, ``pia:times=[0.1,0.2]``, ``secmi:steps=10+filter``."""
 
 from __future__ import annotations
 
@@ -77,14 +77,46 @@ def build(registry: Registry, kind: str, text: str) -> Component:
     Args:
         registry: what is known.
         kind: "dataset", "defense" or "attack".
-        text: ``name``, ``name`` and digits for its shorthand option, then ``:option=value,…``.
+        text: ``name``, ``name`` and digits for its shorthand option, then ``:option=value,…``; after an attack any number of
+            ``+wrapper:option=value,…``, where a wrapper is an attack with a class variable ``wraps``, the class that its
+            option ``base`` must be of.
 
     Raises:
         UsageError: for an unknown name, an unknown option or a value out of range.
     """
+    first, *others = (part.strip() for part in re.split(r"\+(?=\s*[A-Za-z])", text.strip()))
+    component = _single(registry, kind, first)
+    if others and kind != "attack":
+        raise UsageError(f"{kind} {text.strip()!r}: only an attack can be wrapped with +")
+    for other in others:
+        component = _wrapped(registry, component, other, f"attack {text.strip()!r}")
+    return component
+
+
+def _wrapped(registry: Registry, base: Component, text: str, where: str) -> Component:
+    """A wrapper around an attack."""
+    known = registry.components["attack"]
+    wrappers = [name for name, cls in known.items() if hasattr(cls, "wraps")]
+    head, _, tail = text.partition(":")
+    if head not in wrappers:
+        what = "is no wrapper" if head in known else "is unknown"
+        raise UsageError(f"{where}: wrapper {head!r} {what}{did_you_mean(head, wrappers)}")
+    cls = known[head]
+    wraps: type[Component] = cls.wraps  # type: ignore[attr-defined]
+    if not isinstance(base, wraps):
+        fit = sorted(name for name, other in known.items() if issubclass(other, wraps))
+        raise UsageError(f"{where}: {head!r} cannot wrap {base.name!r}; it wraps {', '.join(fit)}")
+    given = options(tail, where)
+    if "base" in given:
+        raise UsageError(f"{where}: the base of {head!r} is what stands before the +")
+    return validated(cls, {**given, "base": base}, where)
+
+
+def _single(registry: Registry, kind: str, text: str) -> Component:
+    """A component without wrappers."""
     known = registry.components[kind]
-    head, _, tail = text.strip().partition(":")
-    where = f"{kind} {text.strip()!r}"
+    head, _, tail = text.partition(":")
+    where = f"{kind} {text!r}"
     given = options(tail, where)
     cls = known.get(head)
     if cls is None and (match := re.fullmatch(r"(.+?)(-?\d+)", head)):

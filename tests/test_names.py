@@ -24,6 +24,9 @@ def test_short_and_long_names_are_the_same_component(registry):
         ("defense", "vp:parameterisation=sufficient"),
         ("attack", "pia:p=2.0,times=[0.1,0.25]"),
         ("dataset", "digits:members=200"),
+        ("attack", "secmi+filter"),
+        ("attack", "secmi:steps=10+filter:radius=3.0"),
+        ("attack", "rediffuse:times=[0.1,0.2]+filter:radius=3.0,scale=0.5"),
     ],
 )
 def test_a_label_names_its_component(registry, kind, text):
@@ -53,6 +56,16 @@ def test_a_label_names_its_component(registry, kind, text):
         ("attack", "secmi:steps=200", "steps × stride"),
         ("dataset", "digits:members=-5", "members"),
         ("attack", "loss7", "unknown attack 'loss7'"),
+        ("attack", "secmi+fliter", "wrapper 'fliter' is unknown; did you mean 'filter'?"),
+        ("attack", "secmi+", "unknown attack 'secmi+'"),
+        ("attack", "scmi+filter", "unknown attack 'scmi'; did you mean 'secmi'"),
+        ("attack", "secmi+loss", "wrapper 'loss' is no wrapper"),
+        ("attack", "pia+filter", "'filter' cannot wrap 'pia'; it wraps rediffuse, secmi"),
+        ("attack", "secmi+filter+filter", "'filter' cannot wrap 'filter'"),
+        ("attack", "secmi+filter:radius=-1", "radius"),
+        ("attack", "secmi+filter:base=pia", "before the +"),
+        ("dataset", "digits+filter", "only an attack can be wrapped"),
+        ("defense", "hold3+filter", "only an attack can be wrapped"),
     ],
 )
 def test_a_mistake_gets_one_line_that_names_it(registry, kind, text, message):
@@ -60,3 +73,17 @@ def test_a_mistake_gets_one_line_that_names_it(registry, kind, text, message):
         build(registry, kind, text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_wrapper_without_an_attack_wraps_its_default_one(registry):
+    assert build(registry, "attack", "filter") == build(registry, "attack", " secmi + filter ")
+
+
+def test_a_wrapper_is_known_by_what_it_wraps(registry):
+    specs = [build(registry, "attack", f"{base}+filter").spec() for base in ("secmi", "secmi:steps=10", "rediffuse")]
+    assert all(spec["name"] == "filter" for spec in specs)
+    assert specs[0] != specs[1] != specs[2]
+
+
+def test_a_plus_in_a_number_is_no_wrapper(registry):
+    assert build(registry, "defense", "ve:sigma_max=1e+1") == build(registry, "defense", "ve:sigma_max=10")

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from mibench import Attack
+from mibench_attacks.reconstruction import Reconstruction
 
 
-class SecMI(Attack):
+class SecMI(Reconstruction):
     """SecMI: the error of one deterministic step there and back, on the data variable."""
 
     name: ClassVar = "secmi"
@@ -24,15 +24,15 @@ class SecMI(Attack):
             raise ValueError("steps × stride must be at most 1")
         return self
 
-    def score(self, model, x, ctx):
-        """−‖u_{t−δ} − back(forth(u_{t−δ}))‖² along the deterministic chain from t_min, auxiliaries at rest.
+    def residuals(self, model, x, ctx):
+        """Back(forth(u_{t−δ})) − u_{t−δ}, the data block, along the deterministic chain from t_min, auxiliaries at rest.
 
         Each point is evaluated once: K + 1 evaluations give K settings, named by t as in the paper (its t = 100, k = 10 of
         1000 is "t=0.1" here).
         """
         process = model.process
         times = [k * self.stride for k in range(1, self.steps + 1)]
-        u, t, scores = model.at_rest(x), process.t_min, {}
+        u, t, residuals = model.at_rest(x), process.t_min, {}
         eps = model.eps(u, t)
         for time in times:
             ahead = time * process.horizon
@@ -41,6 +41,6 @@ class SecMI(Attack):
             forth = model.step(u, model.clean(u, eps, t), t, ahead)
             eps = model.eps(forth, ahead)
             back = model.step(forth, model.clean(forth, eps, ahead), ahead, t)
-            scores[f"t={time:g}"] = -(back - u)[:, 0].flatten(1).square().sum(1)
+            residuals[f"t={time:g}"] = (back - u)[:, 0]
             u, t = forth, ahead
-        return scores
+        return residuals
