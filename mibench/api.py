@@ -73,6 +73,7 @@ def run(
     root = Path(store or default_root()).absolute()
     given = options(recipe, "recipe") if recipe else {}
     fields = {"datasets": [dataset], "defenses": [defense], "attacks": [attack], "seeds": [seed], "model": model}
+    fields["controls"] = False
     suite = validated(Suite, fields | {"recipe": {dataset.partition(":")[0]: given} if given else {}}, "run")
     plan = Plan(plan_cells(load(plugins), suite), loose_records(root, suite), Store(root))
     command = [sys.executable, "-m", "mibench", "run", "--dataset", dataset, "--defense", defense, "--attack", attack]

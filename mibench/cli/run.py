@@ -18,12 +18,12 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", nargs="?", help="a suite.toml, its folder, or its name under leaderboards/")
-    for kind, default in (("defense", None), ("attack", None), ("dataset", "digits")):
+    for kind, default in (("defense", ""), ("attack", ""), ("dataset", " (default: digits)")):
         parser.add_argument(
             f"--{kind}",
             action="append",
             metavar="NAME[:OPTION=VALUE,…]",
-            help=f"{'an' if kind == 'attack' else 'a'} {kind}; repeats, takes lists with spaces in quotes{f' (default: {default})' if default else ''}",
+            help=f"name of a {kind}; repeats, takes lists with spaces in quotes{default}",
         )
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeats (default: 0)")
     parser.add_argument(
@@ -110,6 +110,7 @@ def _suite_of(args: argparse.Namespace) -> Any:
             "datasets": datasets,
             "defenses": names["defense"],
             "attacks": names["attack"],
+            "controls": False,
             "seeds": sorted(set(args.seed or [0])),
             "model": args.model or "trained",
             "recipe": {text.partition(":")[0]: recipe for text in datasets} if recipe else {},
@@ -152,18 +153,16 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
 
         def tell(event: Event) -> None:
             if event.kind == "progress":
-                what = "training" if event.message == "model" else "scoring"
+                what = "training" if event.message == "models" else "scoring"
                 bar.set_postfix_str(f"{what} {event.cell.labels['defense']} {event.share:.0%}")
                 return
-            if event.kind == "trained":
-                text = (
-                    f"trained  {event.cell.labels['dataset']} · {event.cell.labels['defense']} · seed {event.cell.seed}"
-                )
-            elif event.kind == "failed":
-                text = f"FAILED   {event.cell.title}: {event.message}"
-            else:
-                text = f"done     {event.cell.title}"
-            if event.kind != "trained":
+            text = {
+                "trained": f"trained  {event.cell.model_title}",
+                "failed": f"FAILED   {event.cell.title}: {event.message}",
+                "done": f"done     {event.cell.title}",
+                "say": f"note     {event.message}",
+            }[event.kind]
+            if event.kind in ("done", "failed"):
                 bar.update()
             bar.write(text, file=sys.stderr)
 

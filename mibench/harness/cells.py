@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mibench.components import Attack, Dataset, Defense
+from mibench.components import Attack, Dataset, Defense, ShadowKind
 from mibench.diffusion.sampling import Grid, Method
 from mibench.harness.records import FORMAT, digest_of, record_path
 from mibench.names import build, validated
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
 
-__all__ = ["Cell", "ModelKind", "Utility", "cell_from"]
+__all__ = ["Cell", "ModelKind", "Utility", "cell_from", "job_from"]
 
 ModelKind = Literal["trained", "exact", "fresh"]
 
@@ -34,8 +35,11 @@ class Utility(BaseModel):
 class Cell:
     """One cell. ``attack`` is None for the utility of a model.
 
-    ``model`` is "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which
-    has seen neither members nor non-members).
+    Attributes:
+        model: "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which has
+            seen neither members nor non-members).
+        checkpoint: the step of training after which the model is taken, 0 for the last.
+        shadow: kind and number of a shadow model, which the attacker trains as the target was; None for the target.
     """
 
     dataset: Dataset
@@ -45,6 +49,8 @@ class Cell:
     model: ModelKind
     recipe: Recipe
     utility: Utility
+    checkpoint: int = 0
+    shadow: tuple[ShadowKind, int] | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -58,18 +64,38 @@ class Cell:
     @property
     def title(self) -> str:
         """One line for people."""
+        return " · ".join(self.labels.values()) + f" · {self._origin}"
+
+    @property
+    def model_title(self) -> str:
+        """One line for people on its model."""
+        shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
+        return f"{self.dataset.label} · {self.defense.label} · {self._origin}{shadow}"
+
+    @property
+    def _origin(self) -> str:
         kind = "" if self.model == "trained" else f" · {self.model} model"
-        return " · ".join(self.labels.values()) + f" · seed {self.seed}{kind}"
+        return f"seed {self.seed}{kind}" + (f" · step {self.checkpoint}" if self.checkpoint else "")
 
     @property
     def path(self) -> str:
         """Where its record lies in a suite's folder of records."""
-        return record_path(self.labels, self.seed, self.model)
+        return record_path(self.labels, self.seed, self.model, self.checkpoint)
+
+    def shadows(self) -> list[Cell]:
+        """The shadow models that its attack wants, as cells of their own."""
+        count, kind = self.attack.shadow_models() if self.attack else (0, "offline")
+        return [replace(self, attack=None, shadow=(kind, k)) for k in range(count)]
+
+    def training_spec(self) -> dict[str, Any]:
+        """What the training of its model depends on, which all checkpoints share."""
+        spec = {"dataset": self.dataset.spec(), "defense": self.defense.spec(), "seed": self.seed, "model": self.model}
+        spec |= {"recipe": self.recipe.model_dump(mode="json")} if self.model == "trained" else {}
+        return spec | ({"shadow": list(self.shadow)} if self.shadow else {})
 
     def model_spec(self) -> dict[str, Any]:
         """What the model depends on."""
-        spec = {"dataset": self.dataset.spec(), "defense": self.defense.spec(), "seed": self.seed, "model": self.model}
-        return spec | ({"recipe": self.recipe.model_dump(mode="json")} if self.model == "trained" else {})
+        return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
 
     def spec(self) -> dict[str, Any]:
         """What the cell depends on, weights excepted."""
@@ -77,10 +103,15 @@ class Cell:
             return self.model_spec() | {"attack": self.attack.spec()}
         return self.model_spec() | {"utility": self.utility.model_dump(mode="json")}
 
-    @property
+    @functools.cached_property
     def model_key(self) -> str:
         """Names the model's artifact."""
         return digest_of({"format": FORMAT, **self.model_spec()})
+
+    @functools.cached_property
+    def training_key(self) -> str:
+        """The same for all checkpoints of one training."""
+        return digest_of(self.training_spec())
 
     def key(self, weights: str) -> str:
         """Names the cell's artifact, given the digest of the weights."""
@@ -88,7 +119,7 @@ class Cell:
 
 
 def cell_from(registry: Registry, job: dict[str, Any]) -> Cell:
-    """A cell from the plain values that travel to a worker: labels, seed, model, recipe, utility."""
+    """A cell from the plain values that travel to a worker: labels, seed, model, recipe, and so on."""
     parts: dict[str, Any] = {k: build(registry, k, job[k]) for k in ("dataset", "defense", "attack") if job[k]}
     return Cell(
         dataset=parts["dataset"],
@@ -98,6 +129,8 @@ def cell_from(registry: Registry, job: dict[str, Any]) -> Cell:
         model=job["model"],
         recipe=validated(Recipe, job["recipe"], "recipe"),
         utility=validated(Utility, job["utility"], "utility"),
+        checkpoint=job["checkpoint"],
+        shadow=tuple(job["shadow"]) if job["shadow"] else None,
     )
 
 
@@ -111,4 +144,6 @@ def job_from(cell: Cell) -> dict[str, Any]:
         "model": cell.model,
         "recipe": cell.recipe.model_dump(mode="json"),
         "utility": cell.utility.model_dump(mode="json"),
+        "checkpoint": cell.checkpoint,
+        "shadow": cell.shadow,
     }

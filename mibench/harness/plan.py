@@ -9,7 +9,7 @@ from typing import Literal
 
 from mibench.errors import MibenchError
 from mibench.harness.cells import Cell
-from mibench.harness.records import Record, read_record, write_record
+from mibench.harness.records import OutdatedError, Record, read_record, write_record
 from mibench.harness.store import Store
 
 __all__ = ["Plan", "State"]
@@ -45,6 +45,8 @@ class Plan:
         if path.exists():
             try:
                 record = read_record(path)
+            except OutdatedError as error:
+                return "stale", str(error)
             except MibenchError as error:
                 return "broken", str(error)
             weights = self.weights(cell) or record.model["digest"]
@@ -62,7 +64,7 @@ class Plan:
 
     def log(self, cell: Cell, kind: str) -> Path:
         """Where the log of a cell's job (or of its model's) is kept."""
-        name = cell.model_key if kind == "model" else cell.key("")
+        name = cell.model_key if kind == "models" else cell.key("")
         return self.store.root / "logs" / f"{name}.log"
 
     def keep(self, cell: Cell, record: Record) -> None:

@@ -16,7 +16,10 @@ from mibench.errors import MibenchError
 __all__ = [
     "FORMAT",
     "Estimate",
+    "METRICS",
+    "OutdatedError",
     "Record",
+    "Threshold",
     "canonical",
     "digest_of",
     "read_record",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+METRICS = 2
 
 
 def canonical(value: Any) -> str:
@@ -38,11 +42,12 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def record_path(labels: dict[str, str], seed: int, model: str) -> str:
+def record_path(labels: dict[str, str], seed: int, model: str, checkpoint: int = 0) -> str:
     """Where a record lies in a suite's folder of records, as ``<dataset>/<defense>/<attack>-s<seed>.json``."""
+    kind = ("" if model == "trained" else f"-{model}") + (f"-at{checkpoint}" if checkpoint else "")
     names = [labels[kind] for kind in ("dataset", "defense", "attack")]
     safe = ["".join(c if c.isalnum() or c in "-." else "_" for c in name) for name in names]
-    return f"{'/'.join(safe)}{'' if model == 'trained' else f'-{model}'}-s{seed}.json"
+    return f"{'/'.join(safe)}{kind}-s{seed}.json"
 
 
 class _Strict(BaseModel):
@@ -57,12 +62,28 @@ class Estimate(_Strict):
     reason: str | None = None
 
 
+class Threshold(_Strict):
+    """What an attack reaches on the evaluation split at the threshold that is best on the calibration split.
+
+    Attributes:
+        accuracy: balanced accuracy, (TPR + TNR) / 2.
+        tpr, fpr: the realised rates.
+        epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that leaks as much.
+    """
+
+    accuracy: Estimate
+    tpr: float
+    fpr: float
+    epsilon: float
+
+
 class Setting(_Strict):
     """What an attack reaches at one of its settings, on the evaluation split."""
 
     setting: str
     auroc: Estimate
     tpr: dict[str, Estimate]
+    fixed: Threshold
 
 
 class AttackMetrics(_Strict):
@@ -73,12 +94,17 @@ class AttackMetrics(_Strict):
         published: the setting of the paper.
         calibrated: the setting with the largest AUROC on the calibration split: the headline.
         oracle: the setting with the largest AUROC on the evaluation split, chosen on the samples it is reported on.
+        ranks: of members and non-members at the calibrated setting, pooled, on the evaluation split; unsigned 16-bit (32-bit
+            where there are more) little-endian numbers in base64. They stand for the scores in every rank statistic.
+        version: of the metrics; a record of an older one is made anew from the stored scores.
     """
 
     settings: dict[str, tuple[float, float]]
     published: Setting
     calibrated: Setting
     oracle: Setting
+    ranks: tuple[str, str]
+    version: int = METRICS
     members: int
     nonmembers: int
     scores: str = Field(description="sha256 of the raw scores")
@@ -169,16 +195,33 @@ def write_record(path: Path, record: Record) -> None:
     write_text(path, text + "\n")
 
 
+class OutdatedError(MibenchError):
+    """A record was made by an older mibench, whose metrics were fewer."""
+
+
+def _metrics_version(path: Path) -> int:
+    try:
+        attack = json.loads(path.read_bytes())["attack"]
+        return int(attack.get("version", 1)) if attack else METRICS
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return METRICS
+
+
 def read_record(path: Path) -> Record:
     """Read and check a record.
 
     Raises:
+        OutdatedError: where an older version of the metrics made it.
         MibenchError: where it is no record, or was edited since it was written.
     """
     remedy = "delete it and run the suite again"
     try:
         record = Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
+        if (old := _metrics_version(path)) < METRICS:
+            raise OutdatedError(
+                f"{path} has metrics of version {old} and not {METRICS}; run the suite again, which takes its stored scores"
+            ) from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise MibenchError(

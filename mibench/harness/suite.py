@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,11 +20,17 @@ from mibench.recipe import Recipe
 __all__ = ["Suite", "find_suite", "load_suite", "loose_records", "plan_cells"]
 
 
+BLIND = "blind"
+
+
 class Suite(BaseModel):
     """What a suite file holds; names are as on the command line.
 
     Attributes:
         recipe: training recipe by dataset name, on top of the dataset's own.
+        checkpoints: shares of the training after which its model is measured, too; the end always is.
+        controls: whether the exact model (first seed), the exact model of fresh data, and an attack that never looks at a
+            model are run beside.
         utility: how samples are drawn and measured.
     """
 
@@ -37,6 +43,8 @@ class Suite(BaseModel):
     attacks: list[str] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     model: ModelKind = "trained"
+    checkpoints: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    controls: bool = True
     recipe: dict[str, dict[str, Any]] = {}
     utility: Utility = Utility()
 
@@ -91,6 +99,19 @@ def load_suite(text: str) -> Located:
     return Located(suite, folder)
 
 
+def _steps(suite: Suite, recipe: Recipe) -> list[int]:
+    """The checkpoints in steps."""
+    if suite.model != "trained":
+        return []
+    return sorted({max(1, round(share * recipe.steps)) for share in suite.checkpoints} - {recipe.steps})
+
+
+def _control_kinds(suite: Suite, seed: int) -> list[ModelKind]:
+    if not suite.controls or suite.model != "trained":
+        return []
+    return ["exact", "fresh"] if seed == suite.seeds[0] else ["fresh"]
+
+
 def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
     """Every cell of a suite, utilities included, the cells of one model next to each other.
 
@@ -108,7 +129,8 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
     for name in suite.recipe:
         if name not in {part.name for part in datasets}:
             raise UsageError(f"recipe for {name!r}, which is no dataset of this suite")
-    cells = []
+    blind = registry.components["attack"].get(BLIND)
+    cells: list[Cell] = []
     for dataset in datasets:
         assert isinstance(dataset, Dataset)
         recipe = validated(
@@ -121,7 +143,13 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
                     defense.process()
                 except ValueError as error:
                     raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
-                for attack in (None, *attacks):
-                    assert attack is None or isinstance(attack, Attack)
-                    cells.append(Cell(dataset, defense, attack, seed, suite.model, recipe, suite.utility))
+                model = Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility)
+                judged = [attack for attack in attacks if isinstance(attack, Attack)]
+                for checkpoint in (*_steps(suite, recipe), 0):
+                    for attack in (None, *judged):
+                        cells.append(replace(model, attack=attack, checkpoint=checkpoint))
+                for kind in _control_kinds(suite, seed):
+                    cells += [replace(model, model=kind, attack=attack) for attack in judged if attack.access != "data"]
+            if suite.controls and blind and BLIND not in suite.attacks:
+                cells.append(replace(model, defense=defenses[0], model="fresh", attack=blind()))  # type: ignore[arg-type]
     return cells

@@ -16,7 +16,8 @@ import torch
 
 from mibench.errors import MibenchError
 from mibench.harness.cells import cell_from
-from mibench.harness.jobs import make_model, measure
+from mibench.harness.measure import Report, measure
+from mibench.harness.models import make_models
 from mibench.harness.store import Store
 from mibench.plugins import load
 
@@ -24,7 +25,7 @@ __all__ = ["main"]
 
 
 def main(job: dict[str, Any], pipe: Connection) -> None:
-    """Run one job and answer ``{"record": …}``, ``{"made": true}`` or ``{"failed": "one line"}``."""
+    """Run one job: messages through the pipe as in ``Report``, and ``{"end": "one line, or nothing"}`` at its end."""
     os.setsid()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     log = open(job["log"], "w", buffering=1)  # noqa: SIM115 - it stays open for the life of the process
@@ -33,23 +34,37 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
     sys.stdout = sys.stderr = log
     torch.set_num_threads(1)
     try:
-        answer = _run(job, lambda done, total: _send(pipe, {"progress": [done, total]}))
-    except MibenchError as error:
-        answer = {"failed": str(error)}
+        _run(job, pipe)
+        end = ""
     except BaseException as error:
-        traceback.print_exc()
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:240]
-        answer = {"failed": f"{text} (traceback in {job['log']})"}
-    _send(pipe, answer)
+        end = _line(error, job["log"])
+    _send(pipe, {"end": end})
 
 
-def _run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
-    cell = cell_from(load(tuple(job["plugins"])), job)
+def _run(job: dict[str, Any], pipe: Connection) -> None:
+    registry = load(tuple(job["plugins"]))
+    cells = [cell_from(registry, cell) for cell in job["cells"]]
     store = Store(Path(job["store"]))
-    if job["kind"] == "model":
-        make_model(cell, store, job["device"], progress)
-        return {"made": True}
-    return {"record": measure(cell, store, job["device"], progress).model_dump(mode="json")}
+    report = Report(
+        begin=lambda place: _send(pipe, {"begin": place}),
+        done=lambda place, record: _send(pipe, {"place": place, "record": record.model_dump(mode="json")}),
+        failed=lambda place, error: _send(pipe, {"place": place, "failed": _line(error, job["log"])}),
+        progress=lambda done, total: _send(pipe, {"progress": [done, total]}),
+        say=lambda text: _send(pipe, {"say": text}),
+    )
+    if job["kind"] == "models":
+        make_models(cells, store, job["device"], report.progress, report.say)
+    else:
+        measure(cells, store, job["device"], report)
+
+
+def _line(error: BaseException, log: str) -> str:
+    """One line on what went wrong; the traceback of what was not foreseen goes to the log."""
+    if isinstance(error, MibenchError):
+        return str(error)
+    traceback.print_exception(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:240]
+    return f"{text} (traceback in {log})"
 
 
 def _send(pipe: Connection, message: dict[str, Any]) -> None:

@@ -50,7 +50,8 @@ def validate(folder: Path, versions: Versions | None = None) -> list[str]:
 def _identity(where: str, record: Record) -> Iterator[str]:
     if record.key != digest_of({"format": FORMAT, "weights": record.model["digest"], **record.cell}):
         yield "its key is not that of its cell and weights"
-    if where != (path := record_path(record.labels, record.cell["seed"], record.cell["model"])):
+    cell = record.cell
+    if where != (path := record_path(record.labels, cell["seed"], cell["model"], cell.get("checkpoint", 0))):
         yield f"belongs at records/{path}"
 
 

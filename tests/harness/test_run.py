@@ -18,6 +18,7 @@ datasets = ["digits:members=20,nonmembers=40,reference=200"]
 defenses = ["vp", "hold2"]
 attacks = ["secmi:steps=5", "pia"]
 seeds = [0]
+controls = false
 [recipe.digits]
 steps = 30
 width = 32

@@ -3,7 +3,8 @@
 import pytest
 
 from mibench.harness.cells import cell_from
-from mibench.harness.jobs import make_model, measure
+from mibench.harness.measure import Report, measure
+from mibench.harness.models import make_models
 from mibench.harness.store import Store
 from mibench.plugins import load
 
@@ -19,10 +20,21 @@ def test_the_exact_model_generates_the_data(tmp_path, defense, dataset):
         "model": "exact",
         "recipe": {},
         "utility": {},
+        "checkpoint": 0,
+        "shadow": None,
     }
     cell, store = cell_from(load(), job), Store(tmp_path)
-    make_model(cell, store, "cpu", lambda done, total: None)
-    record = measure(cell, store, "cpu", lambda done, total: None)
+    make_models([cell], store, "cpu", lambda done, total: None, print)
+    records = []
+    report = Report(
+        begin=lambda place: None,
+        done=lambda place, record: records.append(record),
+        failed=lambda place, error: pytest.fail(str(error)),
+        progress=lambda done, total: None,
+        say=print,
+    )
+    measure([cell], store, "cpu", report)
+    (record,) = records
     utility = record.utility
     assert utility.n == 1000 and record.cost == {"forwards": 50.0, "vjps": 0.0}
     assert abs(utility.fraction) <= 0.25

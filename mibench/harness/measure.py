@@ -1,0 +1,291 @@
+"""Attacking a stored model, all attacks at once, and measuring its samples; each cell ends in a record."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mibench.context import Context, Shadow
+from mibench.data import Split, calibration, split
+from mibench.diffusion.denoisers import ExactDenoiser
+from mibench.diffusion.model import Cost, Memory, Model
+from mibench.diffusion.sampling import sample
+from mibench.errors import Diverged, MibenchError, NotApplicable
+from mibench.harness.cells import Cell
+from mibench.harness.models import open_model, training_data
+from mibench.harness.records import Record
+from mibench.harness.scores import attack_metrics
+from mibench.harness.store import Store
+from mibench.harness.utility import utility_metrics
+
+__all__ = ["Report", "measure"]
+
+BATCH = 512
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a worker tells its driver of its cells, by their place in the list.
+
+    Attributes:
+        begin: a cell is being worked on; should the process die, it was this one.
+        done: a cell's record.
+        failed: a cell's failure.
+        progress: steps done and steps in all.
+        say: a line for the log of the run.
+    """
+
+    begin: Callable[[int], None]
+    done: Callable[[int, Record], None]
+    failed: Callable[[int, Exception], None]
+    progress: Callable[[int, int], None]
+    say: Callable[[str], None]
+
+
+@dataclass
+class _Attacker:
+    """One attack cell under way."""
+
+    place: int
+    cell: Cell
+    model: Model
+    ctx: Context
+    cost: Cost = field(default_factory=Cost)
+    seconds: float = 0.0
+    rows: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
+class _Bench:
+    """The cells of one model."""
+
+    def __init__(self, cells: list[Cell], store: Store, device: str, report: Report) -> None:
+        self.cells, self.store, self.device, self.report = cells, store, device, report
+        self.target = cells[0]
+        self.data: Split = split(self.target.dataset, self.target.seed)
+        self.memory = Memory()
+        self.model, self.meta = open_model(self.target, store, self.data, device, self.memory)
+        self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
+        self.cuts = {name: calibration(part) for name, part in self.parts.items()}
+        self._shadows: dict[tuple[str, int], Shadow] = {}
+
+    def calibration(self) -> tuple[Tensor, Tensor]:
+        """Members and non-members that attacks may learn from."""
+        members, nonmembers = (self.parts[name][:cut].to(self.device, torch.float64) for name, cut in self.cuts.items())
+        return members, nonmembers
+
+    def released(self) -> Model:
+        """The model as its defense releases it, anew for each attacker."""
+        model = self.model
+        own = Model(model.process, model.denoiser, model.shape, model.device, self.memory)
+        released = self.target.defense.release(own)
+        if released.denoiser is not model.denoiser:
+            released.memory = None  # its answers may be random, or counted
+        return released
+
+    def shadow(self, cell: Cell) -> Shadow:
+        """A shadow model: from the store, or the exact one where the target is exact."""
+        assert cell.shadow is not None
+        if cell.shadow not in self._shadows:
+            members = training_data(cell, self.data)
+            if cell.model == "trained":
+                model = open_model(cell, self.store, self.data, self.device)[0]
+            else:
+                points = members.to(self.device)
+                model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device)
+            self._shadows[cell.shadow] = Shadow(self.target.defense.release(model), members)
+        return self._shadows[cell.shadow]
+
+    def context(self, cell: Cell, model: Model) -> Context:
+        """What this cell's attack is given."""
+        wanted = {shadow.shadow: shadow for shadow in cell.shadows()}
+
+        def shadows(count: int, kind: str) -> list[Shadow]:
+            try:
+                return [self.shadow(wanted[kind, k]) for k in range(count)]  # type: ignore[index]
+            except KeyError:
+                raise MibenchError(
+                    f"attack {cell.labels['attack']} asked for {count} {kind} shadow models; its shadow_models() said "
+                    f"{len(wanted)}"
+                ) from None
+
+        def draw(count: int) -> Tensor:
+            made = sample(model, count, Context(cell.seed).generator("samples"), cell.utility.evaluations)
+            return made.to(self.device)
+
+        auxiliary = self.data.reference.to(self.device, torch.float64)
+        return Context(
+            cell.seed, self.device, modality=cell.dataset.modality, auxiliary=auxiliary, draw=draw, shadows=shadows
+        )
+
+    @contextmanager
+    def guarded(self, place: int, running: list[_Attacker] | None = None) -> Iterator[None]:
+        """What goes wrong inside costs this cell alone."""
+        self.report.begin(place)
+        try:
+            yield
+        except Exception as error:
+            if running is not None:
+                running[:] = [other for other in running if other.place != place]
+            if isinstance(error, NotApplicable):
+                self.report.done(place, self.record(self.cells[place], None, Cost(), 0.0, reason=str(error)))
+            else:
+                self.report.failed(place, error)
+
+    def judge(self, place: int) -> bool:
+        """Report the record that stored scores give; False where there are none."""
+        cell = self.cells[place]
+        key = cell.key(self.meta["digest"])
+        if cell.attack is None or not self.store.has("scores", key):
+            return False
+        scores, facts = self.store.load("scores", key)
+        metrics = attack_metrics(scores, self.cuts, cell.attack.published, facts["digest"])
+        cost = Cost(facts["forwards"], facts["vjps"])
+        self.report.done(place, self.record(cell, metrics, cost, facts["seconds"]))
+        return True
+
+    def record(self, cell: Cell, metrics: Any, cost: Cost, seconds: float, reason: str | None = None) -> Record:
+        """A cell's record, sealed."""
+        data = self.data
+        scored = cell.utility.samples if cell.attack is None else len(data.members) + len(data.nonmembers)
+        model = {k: v for k, v in self.meta.items() if k not in ("spec", "split")} | {"key": cell.model_key}
+        if cell.model == "trained" and cell.shadows():
+            model["shadows"] = [self.store.meta("models", shadow.model_key)["digest"] for shadow in cell.shadows()]
+        return Record(
+            key=cell.key(self.meta["digest"]),
+            status="n/a" if reason else "done",
+            reason=reason,
+            labels=cell.labels,
+            cell=cell.spec(),
+            split={
+                "fingerprint": data.fingerprint,
+                "near_duplicates": data.near_duplicates(),
+                "members": len(data.members),
+                "nonmembers": len(data.nonmembers),
+                "reference": len(data.reference),
+            },
+            model=model,
+            attack=metrics if cell.attack else None,
+            utility=None if cell.attack else metrics,
+            cost={"forwards": cost.forwards / scored, "vjps": cost.vjps / scored},
+            environment=_environment(self.device),
+            seconds=round(seconds, 3),
+        ).sealed()
+
+
+def measure(cells: list[Cell], store: Store, device: str, report: Report) -> None:
+    """Bring cells of one model to their records.
+
+    Every attack learns from the calibration samples first. Then the samples are scored batch by batch, all attacks on one
+    batch before the next, so that what several ask of the network at one point is computed once. Scores that are in the
+    store already are not computed again.
+    """
+    bench = _Bench(cells, store, device, report)
+    running: list[_Attacker] = []
+    for place, cell in enumerate(cells):
+        with bench.guarded(place, running):
+            began = time.monotonic()
+            model = bench.released()
+            if cell.attack is None:
+                metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]))
+                report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
+            elif not bench.judge(place):
+                attacker = _Attacker(place, cell, model, bench.context(cell, model))
+                cell.attack.fit(model, *bench.calibration(), attacker.ctx)
+                attacker.seconds = time.monotonic() - began
+                model.cost = attacker.cost
+                running.append(attacker)
+    bench.memory.forget()
+    batches = [(name, chunk) for name, part in bench.parts.items() for chunk in torch.split(part, BATCH)]
+    total, done, first = len(running) * len(batches), 0, 0
+    for name, chunk in batches:
+        x = chunk.to(device, torch.float64)
+        for attacker in list(running):
+            began = time.monotonic()
+            with bench.guarded(attacker.place, running):
+                for setting, values in _scores(attacker, x, first).items():
+                    attacker.rows.setdefault(f"{name}/{setting}", []).append(values)
+            attacker.seconds += time.monotonic() - began
+            done += 1
+            report.progress(done, total)
+        bench.memory.forget()
+        first += len(chunk)
+    for attacker in list(running):
+        with bench.guarded(attacker.place):
+            _keep(attacker, bench)
+            bench.judge(attacker.place)
+    if bench.memory.asked:
+        report.say(
+            f"{cells[0].model_title}: {bench.memory.asked} evaluations of the network asked for, {bench.memory.made} made"
+        )
+
+
+def _keep(attacker: _Attacker, bench: _Bench) -> None:
+    """Store the scores.
+
+    Raises:
+        MibenchError: where they tell nothing.
+    """
+    scores = {name: torch.cat(values) for name, values in attacker.rows.items()}
+    settings = {name.partition("/")[2] for name in scores}
+    if all(len(set(torch.cat([scores[f"{part}/{s}"] for part in bench.parts]).tolist())) == 1 for s in settings):
+        raise MibenchError(f"attack {attacker.cell.labels['attack']} gives every sample the same score")
+    facts = {"forwards": attacker.cost.forwards, "vjps": attacker.cost.vjps, "seconds": attacker.seconds}
+    key = attacker.cell.key(bench.meta["digest"])
+    bench.store.save("scores", key, scores, {"spec": attacker.cell.spec(), **facts})
+
+
+def _scores(attacker: _Attacker, x: Tensor, first: int) -> dict[str, Tensor]:
+    """The attack's scores of a batch, if they are what attacks must return.
+
+    Raises:
+        MibenchError: naming the attack, the setting and what is wrong.
+        Diverged: naming time and sample, counted over members and non-members.
+    """
+    attack = attacker.cell.attack
+    assert attack is not None
+    try:
+        with torch.no_grad():
+            answer = attack.score(attacker.model, x, attacker.ctx)
+    except Diverged as error:
+        raise Diverged(first + error.sample, error.t) from None
+    who = f"attack {attack.label}"
+    if not isinstance(answer, dict) or not answer:
+        raise MibenchError(f"{who} returned {type(answer).__name__}; it must return a dict of tensors, one per setting")
+    if first and {name.partition("/")[2] for name in attacker.rows} != set(answer):
+        raise MibenchError(f"{who} does not return the same settings for every batch")
+    for setting, values in answer.items():
+        what = f"{who}, setting {setting!r}"
+        if not isinstance(setting, str):
+            raise MibenchError(f"{what}: the name of a setting must be a string")
+        if not isinstance(values, Tensor) or values.shape != (len(x),):
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise MibenchError(f"{what}: expected a tensor of shape ({len(x)},), got {got}")
+        if not values.is_floating_point():
+            raise MibenchError(f"{what}: scores must be floating-point numbers, got {values.dtype}")
+        if values.requires_grad or values.device.type != attacker.model.device.type:
+            raise MibenchError(f"{what}: scores must be on the device of the model, without gradients")
+        if not torch.isfinite(values).all():
+            raise MibenchError(f"{what}: a score is NaN or infinite")
+    return {setting: values.detach().double().cpu() for setting, values in answer.items()}
+
+
+def _environment(device: str) -> dict[str, Any]:
+    packages = ("mibench", "torch", "numpy", "scipy", "scikit-learn")
+    chip = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "device": device,
+        "chip": chip,
+        "threads": torch.get_num_threads(),
+        "scoring_batch": BATCH,
+        "deterministic": device == "cpu",
+    }
