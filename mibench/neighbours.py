@@ -22,7 +22,8 @@ def crop(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     shift = (1 - side) * (2 * torch.rand(2, generator=generator, dtype=torch.float64) - 1)
     window = torch.cat([side * torch.eye(2, dtype=torch.float64), shift[:, None]], dim=1).to(x)
     grid = functional.affine_grid(window.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    moved: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return moved
 
 
 def jiggle(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:

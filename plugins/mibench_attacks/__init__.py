@@ -1,15 +1,42 @@
 """The bundled attacks."""
 
 from mibench import hookimpl
+from mibench_attacks.adaptive import Adaptive
+from mibench_attacks.blind import Blind
+from mibench_attacks.frequency_filter import FrequencyFilter
 from mibench_attacks.likelihood import Likelihood
 from mibench_attacks.loss import Loss
+from mibench_attacks.loss_vector import LossVector
+from mibench_attacks.nearest import NearestSamples
+from mibench_attacks.pfami import PFAMI
 from mibench_attacks.pia import PIA
+from mibench_attacks.pian import PIAN
+from mibench_attacks.quantile import Quantile
+from mibench_attacks.rediffuse import ReDiffuse
 from mibench_attacks.secmi import SecMI
+from mibench_attacks.sima import SimA
 
-__all__ = ["PIA", "Likelihood", "Loss", "SecMI"]
+ATTACKS = [
+    Blind,
+    Loss,
+    SecMI,
+    PIA,
+    Likelihood,
+    PIAN,
+    SimA,
+    PFAMI,
+    ReDiffuse,
+    NearestSamples,
+    LossVector,
+    Quantile,
+    FrequencyFilter,
+    Adaptive,
+]
+
+__all__ = ["ATTACKS"]
 
 
 @hookimpl
 def mibench_attacks():
-    """Loss threshold, SecMI, PIA and likelihood."""
-    return [Loss, SecMI, PIA, Likelihood]
+    """Every attack of this package."""
+    return ATTACKS
