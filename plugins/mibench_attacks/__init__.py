@@ -4,7 +4,9 @@ from mibench import hookimpl
 from mibench_attacks.adaptive import Adaptive
 from mibench_attacks.blind import Blind
 from mibench_attacks.frequency_filter import FrequencyFilter
+from mibench_attacks.gsa import GSA
 from mibench_attacks.likelihood import Likelihood
+from mibench_attacks.lira import LiRA
 from mibench_attacks.loss import Loss
 from mibench_attacks.loss_vector import LossVector
 from mibench_attacks.nearest import NearestSamples
@@ -13,6 +15,7 @@ from mibench_attacks.pia import PIA
 from mibench_attacks.pian import PIAN
 from mibench_attacks.quantile import Quantile
 from mibench_attacks.rediffuse import ReDiffuse
+from mibench_attacks.rmia import RMIA
 from mibench_attacks.secmi import SecMI
 from mibench_attacks.sima import SimA
 
@@ -29,6 +32,9 @@ ATTACKS = [
     NearestSamples,
     LossVector,
     Quantile,
+    LiRA,
+    RMIA,
+    GSA,
     FrequencyFilter,
     Adaptive,
 ]
