@@ -32,7 +32,7 @@ def jiggle(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     d = x[0].numel()
     turn, scale, shift = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((d, d), (1,), (d,)))
     linear = torch.linalg.matrix_exp(size * (turn.triu(1) - turn.triu(1).mT)) * (1 + size * scale)
-    moved = (x.flatten(1)[:, None, :] * linear.to(x)).sum(-1) + size * shift.to(x)
+    moved: Tensor = (x.flatten(1)[:, None, :] * linear.to(x)).sum(-1) + size * shift.to(x)
     return moved.view_as(x)
 
 
