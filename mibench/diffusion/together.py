@@ -83,7 +83,7 @@ class Together:
 
     Args:
         defense: for which ``can_train_together`` holds.
-        models: K models from ``blank_model``; their own parameters stay as they are until ``unstack``.
+        models: K models from ``blank_model``; their own parameters stay as they are, ``unstack`` gives the trained ones.
         members: K tensors (M_k, *item).
         recipe: batch, clip, …
         seeds: K seeds of batches, times and noise.
@@ -151,7 +151,7 @@ class Together:
 @torch.no_grad()
 def clip_each(gradients: list[Tensor], clip: float) -> None:
     """Clip the norm of every model's gradient as ``clip_grad_norm_`` does, in place; tensors (K, *)."""
-    norms = [torch.linalg.vector_norm(gradient, dim=tuple(range(1, gradient.dim()))) for gradient in gradients]
+    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
     factor = (clip / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(gradients, [factor.view(-1, *[1] * (gradient.dim() - 1)) for gradient in gradients])
 

@@ -88,7 +88,7 @@ def test_snapshots_are_the_models_so_far() -> None:
 def test_every_model_is_clipped_by_itself() -> None:
     g = torch.Generator().manual_seed(0)
     stacked = [torch.randn(3, *shape, generator=g) * torch.tensor([0.01, 1, 100]).view(3, *[1] * len(shape))
-               for shape in ((4, 5), (7,), (2, 3, 3))]  # fmt: skip
+               for shape in ((4, 5), (7,), (2, 3, 3), ())]  # fmt: skip
     expected = []
     for k in range(3):
         own = [nn.Parameter(torch.zeros_like(part[k])) for part in stacked]
