@@ -1,4 +1,4 @@
-"""How long and how a model is trained: part of the suite, part of the model's key."""
+"""How long and how a model is trained, and by which sampler its samples are drawn: part of the suite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Recipe"]
+__all__ = ["Grid", "Method", "Recipe"]
+
+Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
+Grid = Literal["uniform", "quadratic", "log-snr"]
 
 
 class Recipe(BaseModel):

@@ -47,9 +47,9 @@ def main(args: argparse.Namespace) -> int:
     from mibench.plugins import load
 
     for name, value, fine in (
-        ("diameter", args.diameter, 0 < args.diameter < math.inf),
-        ("alpha", args.alpha, 1 < args.alpha < math.inf),
-        ("delta", args.delta, 0 < args.delta < 1),
+        ("diameter", args.diameter, 1e-30 < args.diameter < 1e30),
+        ("alpha", args.alpha, 1 < args.alpha < 1e30),
+        ("delta", args.delta, 1e-300 < args.delta < 1),
         ("times", args.times, args.times >= 2),
     ):
         if not fine:
@@ -59,13 +59,15 @@ def main(args: argparse.Namespace) -> int:
     label = args.defense + (separator + ",".join(args.option) if args.option else "")
     base: Any = build(registry, "defense", label)
     defenses = [base]
-    if args.orders:
+    if args.orders is not None:
         if base.shorthand != "order":
             raise UsageError(f"{base.name} has no orders; leave --orders out")
         try:
             orders = [int(word) for word in args.orders.split(",")]
         except ValueError:
             raise UsageError(f"--orders {args.orders}: expected whole numbers such as 1,2,3") from None
+        if len(set(orders)) < len(orders) or min(orders) < 1:
+            raise UsageError(f"--orders {args.orders}: expected different numbers of at least 1")
         defenses = [validated(type(base), base.model_dump() | {"order": n}, f"defense {base.name}") for n in orders]
     curves = {}
     for defense in defenses:
@@ -76,6 +78,8 @@ def main(args: argparse.Namespace) -> int:
         t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 200, dtype=torch.float64)
         t = t.clamp(process.t_min, process.horizon)
         gap = distinguishability(process, t, args.diameter)
+        if not (gap < 1e100).all():
+            raise UsageError(f"{defense.label}: Δf_t reaches {gap.max().item():.0e}, which says nothing of privacy")
         curves[defense.label] = [
             (time, df, renyi(df, args.alpha), epsilon(df, args.delta))
             for time, df in zip(t.tolist(), gap.tolist(), strict=True)

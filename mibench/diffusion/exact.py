@@ -6,6 +6,7 @@ calculation is repeated with twice the digits. So nothing cancels unnoticed, wha
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,11 +38,13 @@ def exact(F: tuple[Row, ...], G: Row, initial: Row, tau: float) -> Exact:
         F: (n, n) drift matrix.
         G: (n,) diffusion vector.
         initial: (n,) diagonal of Σ_0.
-        tau: the process' own time, ≥ 0.
+        tau: the process' own time, > 0.
 
     Raises:
-        ValueError: where Σ is singular: some variable receives no noise.
+        ValueError: where τ is not positive and finite, or Σ is singular: some variable receives no noise.
     """
+    if not 0 < tau < math.inf:
+        raise ValueError(f"the process' own time must be positive and finite, got τ = {tau:g}")
     precision = FIRST
     while precision <= LAST:
         with ctx.workprec(precision):

@@ -61,7 +61,12 @@ def log_density(
     Raises:
         Diverged: naming time and sample, where a state leaves the finite numbers.
         MibenchError: where adaptive steps do not come to an end.
+        ValueError: for fewer than 2 evaluations, or a tolerance outside [0, 1).
     """
+    if evaluations < 2 or not 0 <= tolerance < 1:
+        raise ValueError(
+            f"needs evaluations of at least 2 and a tolerance in [0, 1), got {evaluations} and {tolerance}"
+        )
     reference = model.process.marginal(model.data_variance)
     if tolerance > 0:
         found = [_adaptive(model, reference, state[None], vectors, weight, tolerance, k) for k, state in enumerate(u)]

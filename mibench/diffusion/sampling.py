@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from mibench.diffusion.exact import exact
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
 from mibench.errors import Diverged
+from mibench.recipe import Grid, Method
 
-__all__ = ["Grid", "Method", "check_finite", "extrapolate", "integrate", "sample", "time_grid"]
+__all__ = ["check_finite", "extrapolate", "integrate", "sample", "time_grid"]
 
-Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
-Grid = Literal["uniform", "quadratic", "log-snr"]
 Noise = Callable[..., Tensor]
 
 
@@ -38,7 +37,15 @@ def extrapolate(clean: Tensor, before: Tensor | None, grid: list[float], k: int)
 
 
 def time_grid(process: LinearSDE, count: int, grid: Grid = "quadratic") -> list[float]:
-    """Times from the horizon down to t_min: uniform, quadratic in their index, or uniform in the log-SNR."""
+    """Times from the horizon down to t_min: uniform, quadratic in their index, or uniform in the log-SNR.
+
+    Raises:
+        ValueError: for fewer than 2 times or an unknown grid.
+    """
+    if count < 2:
+        raise ValueError(f"a grid needs at least 2 times, got {count}")
+    if grid not in get_args(Grid):
+        raise ValueError(f"unknown grid {grid!r}; known: {', '.join(get_args(Grid))}")
     ramp = torch.linspace(1, 0, count, dtype=torch.float64)
     if grid == "log-snr":
         fine = torch.logspace(np.log10(process.t_min), np.log10(process.horizon), 2001, dtype=torch.float64)
@@ -73,7 +80,13 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
 
     Raises:
         Diverged: naming time and sample, where a state leaves the finite numbers.
+        ValueError: for an unknown method, or times that do not descend from T at most and stay above 0.
     """
+    if method not in get_args(Method):
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(get_args(Method))}")
+    inside = len(times) > 0 and model.process.horizon >= times[0] and times[-1] > 0
+    if not inside or not all(a > b for a, b in itertools.pairwise(times)):
+        raise ValueError("times must descend, from the horizon at most, and stay above 0")
     log_snr = model.process.kernel(torch.tensor(times, dtype=torch.float64)).log_snr.tolist()
     before = None
     for k, (t, after) in enumerate(itertools.pairwise(times)):

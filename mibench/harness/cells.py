@@ -9,11 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mibench.components import Attack, Dataset, Defense, ShadowKind
-from mibench.diffusion.sampling import Grid, Method
 from mibench.harness.records import FORMAT, digest_of, record_path
 from mibench.names import build, validated
 from mibench.plugins import Registry
-from mibench.recipe import Recipe
+from mibench.recipe import Grid, Method, Recipe
 
 __all__ = ["Cell", "ModelKind", "Utility", "cell_from", "job_from"]
 

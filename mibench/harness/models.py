@@ -70,9 +70,8 @@ def make_models(cells: list[Cell], store: Store, device: str, progress: Progress
             say(f"trained together a loss left the finite numbers ({error}); one by one now")
     wrong = ""
     for k, group in enumerate(groups):
-        shown: Progress = lambda done, total, k=k: progress(k * total + done, len(groups) * total)  # type: ignore[misc]
         try:
-            _train([group], store, device, shown, say)
+            _train([group], store, device, _share(progress, k, len(groups)), say)
         except FloatingPointError as error:
             wrong = wrong or f"{group[0].model_title} cannot be trained with this recipe: {error}"
     if wrong:
@@ -109,8 +108,7 @@ def _train(groups: list[list[Cell]], store: Store, device: str, progress: Progre
     if alone:
         facts = []
         for k, model in enumerate(models):
-            shown: Progress = lambda done, total, k=k: progress(k * total + done, len(models) * total)  # type: ignore[misc]
-            take: Any = functools.partial(keep, k)
+            shown, take = _share(progress, k, len(models)), functools.partial(keep, k)
             facts.append(train(defense, model, members[k], recipe, seeds[k], shown, snapshots=steps, keep=take))
     else:
         facts = train_together(defense, models, members, recipe, seeds, progress, snapshots=steps, keep=keep)
@@ -137,6 +135,11 @@ def _train(groups: list[list[Cell]], store: Store, device: str, progress: Progre
                     )
                 }
             _keep(cell, store, data, state, told)
+
+
+def _share(progress: Progress, k: int, of: int) -> Progress:
+    """The progress of part k of so many, as that of the whole."""
+    return lambda done, total: progress(k * total + done, of * total)
 
 
 def _keep(cell: Cell, store: Store, data: Split, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

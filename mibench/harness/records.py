@@ -15,8 +15,8 @@ from mibench.errors import MibenchError
 
 __all__ = [
     "FORMAT",
-    "Estimate",
     "METRICS",
+    "Estimate",
     "OutdatedError",
     "Record",
     "Threshold",

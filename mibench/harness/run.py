@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -264,7 +265,7 @@ def _trainings(models: list[Cell]) -> list[list[Cell]]:
     for trainings in alike.values():
         each = list(trainings.values())
         share = math.ceil(len(each) / math.ceil(len(each) / TOGETHER))
-        groups += [sum(each[k : k + share], []) for k in range(0, len(each), share)]
+        groups += [list(itertools.chain(*each[k : k + share])) for k in range(0, len(each), share)]
     return groups
 
 

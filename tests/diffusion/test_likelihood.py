@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mibench import Defense, Model
+from mibench import Defense, LinearSDE, Model
 from mibench.diffusion.denoisers import NetworkDenoiser, PlainDenoiser, SufficientDenoiser
 from mibench.diffusion.likelihood import _path, elbo, log_density, probes
 from mibench.diffusion.networks import MLP
@@ -146,15 +146,42 @@ def test_unit_probes_up_to_eight_numbers() -> None:
     assert probes(gaussian("hold2", [1.0] * 5), 1, g)[0].shape == (1, 5)
 
 
-def test_a_value_belongs_to_its_sample() -> None:
-    model = gaussian("hold2", [0.5, 1.3])
-    u = draws(model, 7)
-    vectors, weight = probes(model, 1, torch.Generator())
-    together = log_density(model, u, vectors, weight, 30)
-    alone = torch.cat([log_density(model, x[None], vectors, weight, 30) for x in u])
-    torch.testing.assert_close(together, alone, rtol=1e-9, atol=0)
-    shuffled = log_density(model, u.flip(0), vectors, weight, 30)
-    torch.testing.assert_close(together, shuffled.flip(0), rtol=1e-9, atol=0)
+@pytest.mark.parametrize("name", ["vp", "hold2", "hold4"])
+def test_a_value_belongs_to_its_sample(name: str) -> None:
+    """In float64, batches of 1, 7 and 64 in any order agree to 1e-9."""
+    model = gaussian(name, [0.5, 1.3])
+    u = draws(model, 64)
+    unit = probes(model, 1, torch.Generator())
+    together = log_density(model, u, *unit, 30)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    for size in (1, 7):
+        parts = torch.empty(64, dtype=torch.float64)
+        parts[order] = torch.cat([log_density(model, part, *unit, 30) for part in torch.split(u[order], size)])
+        torch.testing.assert_close(parts, together, rtol=1e-9, atol=0)
+
+
+def test_arguments_out_of_range_are_refused() -> None:
+    model = gaussian("vp", [1.0])
+    for evaluations, tolerance in ((1, 0.0), (50, -1.0), (50, math.nan), (50, 1.0)):
+        with pytest.raises(ValueError, match="needs evaluations"):
+            log_density(model, draws(model, 1), *probes(model, 1, torch.Generator()), evaluations, tolerance)
+
+
+def test_oscillating_processes_have_their_likelihood() -> None:
+    """A plugin's own F, with complex eigenvalues."""
+    process = LinearSDE(
+        [[0.0, 10.0], [-10.0, -3.0]],
+        [0.0, 6**0.5],
+        rate=torch.ones_like,
+        elapsed=torch.clone,
+        horizon=5.0,
+        initial=[0.0, 0.1],
+        prior=[1.0, 1.0],
+    )
+    model = Model(process, Linear(torch.tensor([1.0], dtype=torch.float64), 0.25), (1,))
+    u = draws(model, 8)
+    got = log_density(model, u, *probes(model, 1, torch.Generator()), 1024)
+    torch.testing.assert_close(got, closed_form(model, u), rtol=0, atol=5e-3)
 
 
 def networked(defense: Defense, parameterisation: type[NetworkDenoiser], d: int) -> Model:

@@ -231,3 +231,18 @@ def test_a_sampler_that_leaves_the_finite_numbers_says_where() -> None:
     model = Model(VP().process(), Broken(), (2,))
     with pytest.raises(Diverged, match=r"sample 3 leaves the finite numbers at t = 0\.897"):
         sample(model, 5, seeded(0), 20)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    model = Model(VP().process(), ExactDenoiser(torch.zeros(1, 2)), (2,))
+    with pytest.raises(ValueError, match="unknown method 'ddim'; known: multistep"):
+        sample(model, 2, seeded(0), 10, "ddim")
+    with pytest.raises(ValueError, match="unknown grid 'foo'"):
+        time_grid(model.process, 5, "foo")
+    for count in (0, 1):
+        with pytest.raises(ValueError, match="at least 2 times"):
+            sample(model, 2, seeded(0), count)
+    u = torch.zeros(1, 1, 2, dtype=torch.float64)
+    for times in ([0.1, 0.5], [0.5, 0.5], [0.5, math.nan], [1.5, 0.5], [0.5, 0.0], []):
+        with pytest.raises(ValueError, match="times must descend"):
+            integrate(model, u, times, "exponential", torch.randn)

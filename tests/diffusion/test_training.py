@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mibench import Defense, Model, Recipe
 from mibench.data import Split, split
+from mibench.diffusion import process as process_module
 from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser
 from mibench.diffusion.training import blank_model, hybrid_score_matching, train
 from mibench_datasets import Digits
@@ -156,3 +157,28 @@ def test_blank_models_follow_the_parameterisation() -> None:
     assert plain.denoiser.network.enter.in_features == 3 * 2
     assert sufficient.denoiser.network.enter.in_features == 2
     assert plain.denoiser.data_variance == 0.5
+
+
+def test_a_training_step_decomposes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is tabulated once: exact kernels do not depend on the number of steps, and torch factorises none."""
+    calls = {"exact": 0}
+    true = process_module.exact
+
+    def counted(*arguments: object) -> object:
+        calls["exact"] += 1
+        return true(*arguments)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a decomposition in a training step")
+
+    monkeypatch.setattr(process_module, "exact", counted)
+    for name in ("cholesky", "qr", "eigh", "svd", "inv", "solve", "matrix_exp", "solve_triangular"):
+        monkeypatch.setattr(torch.linalg, name, forbidden)
+    counts = []
+    for steps in (2, 40):
+        calls["exact"] = 0
+        recipe = Recipe(steps=steps, batch=8, width=8, depth=1)
+        model = blank_model(HOLD(order=3), (2,), 1.0, recipe)
+        train(HOLD(order=3), model, torch.randn(20, 2), recipe, 0)
+        counts.append(calls["exact"])
+    assert counts[0] == counts[1] > 0
