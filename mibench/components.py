@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from mibench.diffusion.process import LinearSDE
     from mibench.recipe import Recipe
 
-__all__ = ["Access", "Attack", "Component", "Dataset", "Defense", "Modality", "ShadowKind"]
+__all__ = ["Access", "Attack", "Component", "Dataset", "Defense", "Modality", "ShadowKind", "Tier"]
 
 Modality = Literal["points", "image"]
 Access = Literal["data", "samples", "network", "gradients", "weights"]
 ShadowKind = Literal["online", "offline"]
+Tier = Literal["data", "samples", "network", "weights", "shadows"]
 
 
 class Component(BaseModel):
@@ -161,6 +162,13 @@ class Attack(Component):
         so that each of these is known to some of them; "offline" ones on a random draw of auxiliary data.
         """
         return 0, "offline"
+
+    @property
+    def tier(self) -> Tier:
+        """What an attacker must have: data alone, samples, the network's answers, its weights, or shadow models beside."""
+        if self.shadow_models()[0]:
+            return "shadows"
+        return "network" if self.access == "gradients" else self.access
 
     def fit(self, model: Model, members: Tensor, nonmembers: Tensor, ctx: Context) -> None:
         """Learn from the labelled calibration split, (M, *item) and (N, *item); by default nothing is learnt."""

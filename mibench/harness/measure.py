@@ -146,7 +146,7 @@ class _Bench:
         if cell.attack is None or not self.store.has("scores", key):
             return False
         scores, facts = self.store.load("scores", key)
-        metrics = attack_metrics(scores, self.cuts, cell.attack.published, facts["digest"])
+        metrics = attack_metrics(scores, self.cuts, cell.attack, cell.defense, facts["digest"])
         cost = Cost(facts["forwards"], facts["vjps"])
         self.report.done(place, self.record(cell, metrics, cost, facts["seconds"]))
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -9,8 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mibench.components import Tier
 from mibench.errors import MibenchError
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "Threshold",
     "canonical",
     "digest_of",
+    "packed",
     "read_record",
     "record_path",
     "write_record",
@@ -96,6 +101,8 @@ class AttackMetrics(_Strict):
         oracle: the setting with the largest AUROC on the evaluation split, chosen on the samples it is reported on.
         ranks: of members and non-members at the calibrated setting, pooled, on the evaluation split; unsigned 16-bit (32-bit
             where there are more) little-endian numbers in base64. They stand for the scores in every rank statistic.
+        tier: what the attacker must have, see ``Attack.tier``.
+        adaptive: whether the attack was made for this kind of defense.
         version: of the metrics; a record of an older one is made anew from the stored scores.
     """
 
@@ -104,10 +111,26 @@ class AttackMetrics(_Strict):
     calibrated: Setting
     oracle: Setting
     ranks: tuple[str, str]
+    tier: Tier
+    adaptive: bool
     version: int = METRICS
     members: int
     nonmembers: int
     scores: str = Field(description="sha256 of the raw scores")
+
+    def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``ranks`` of members and non-members as arrays."""
+        return _unpacked(self.ranks[0], self.members), _unpacked(self.ranks[1], self.nonmembers)
+
+
+def packed(numbers: NDArray[np.int64]) -> str:
+    """Ranks as text, see ``AttackMetrics.ranks``."""
+    return base64.b64encode(numbers.astype("<u4" if numbers.max(initial=0) > 65535 else "<u2").tobytes()).decode()
+
+
+def _unpacked(text: str, count: int) -> NDArray[np.int64]:
+    raw = base64.b64decode(text)
+    return np.frombuffer(raw, "<u2" if len(raw) == 2 * count else "<u4").astype(np.int64)
 
 
 class UtilityMetrics(_Strict):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mibench.harness.records import AttackMetrics, Estimate, Setting, Threshold
+from mibench.components import Attack, Defense
+from mibench.harness.records import AttackMetrics, Estimate, Setting, Threshold, packed
 from mibench.metrics.membership import (
     at_threshold,
     auroc,
@@ -21,18 +20,21 @@ from mibench.metrics.membership import (
     tpr_interval,
 )
 
-__all__ = ["attack_metrics", "unpacked"]
+__all__ = ["attack_metrics"]
 
 FPRS = (0.1, 0.01, 0.001)
 
 
-def attack_metrics(scores: dict[str, Tensor], cuts: dict[str, int], published: str, digest: str) -> AttackMetrics:
+def attack_metrics(
+    scores: dict[str, Tensor], cuts: dict[str, int], attack: Attack, defense: Defense, digest: str
+) -> AttackMetrics:
     """Metrics from raw scores alone: settings are chosen on the calibration split, numbers are from the evaluation split.
 
     Args:
         scores: ``members/<setting>`` and ``nonmembers/<setting>`` → (B,).
         cuts: how many of each are for calibration; they come first.
-        published: the setting of the paper; where the attack was given other options, its first setting instead.
+        attack: whose scores they are. Where its options leave out its published setting, its first one stands for that.
+        defense: that it met.
         digest: of the stored scores.
     """
     settings = [name.removeprefix("members/") for name in scores if name.startswith("members/")]
@@ -66,27 +68,15 @@ def attack_metrics(scores: dict[str, Tensor], cuts: dict[str, int], published: s
 
     made = {name: len(arrays[f"{name}/{settings[0]}"]) - cuts[name] for name in cuts}
     chosen = max(both, key=lambda s: both[s][0])
+    order = ranks(*parts(chosen, False))
     return AttackMetrics(
         settings=both,
-        published=full(published if published in both else settings[0]),
+        published=full(attack.published if attack.published in both else settings[0]),
         calibrated=full(chosen),
         oracle=full(max(both, key=lambda s: both[s][1])),
-        ranks=tuple(_packed(r) for r in ranks(*parts(chosen, False))),  # type: ignore[arg-type]
+        ranks=(packed(order[0]), packed(order[1])),
+        tier=attack.tier,
+        adaptive=attack.adaptive or attack.name in defense.adaptive,
         scores=digest,
         **made,
     )
-
-
-def _packed(numbers: NDArray[np.int64]) -> str:
-    return base64.b64encode(numbers.astype("<u4" if numbers.max(initial=0) > 65535 else "<u2").tobytes()).decode()
-
-
-def unpacked(metrics: AttackMetrics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ranks of members and non-members at the calibrated setting: they stand for the scores in every rank statistic."""
-    counts = (metrics.members, metrics.nonmembers)
-    raw = [base64.b64decode(text) for text in metrics.ranks]
-    members, nonmembers = (
-        np.frombuffer(part, "<u2" if len(part) == 2 * count else "<u4").astype(np.int64)
-        for part, count in zip(raw, counts, strict=True)
-    )
-    return members, nonmembers

@@ -15,6 +15,7 @@ class CLD(Defense):
     name: ClassVar = "cld"
     version: ClassVar = 2
     paper: ClassVar = "arXiv 2112.07068"
+    adaptive: ClassVar = ("adaptive",)
 
     beta: float = Field(4.0, gt=0, le=1000, description="b, constant")
     mass: float = Field(0.25, gt=0, le=1000, description="M; the friction is critical, Γ² = 4M")

@@ -15,6 +15,7 @@ class HOLD(Defense):
     name: ClassVar = "hold"
     version: ClassVar = 2
     paper: ClassVar = "arXiv 2509.14225"
+    adaptive: ClassVar = ("adaptive",)
     shorthand: ClassVar = "order"
 
     order: int = Field(2, ge=1, le=10, description="number of variables; 1 is the Ornstein–Uhlenbeck control")
