@@ -11,16 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mibench.components import Tier
 from mibench.harness.records import AttackMetrics
-from mibench.leaderboard.tables import UTILITY, Board, Spread, open_board, spread
+from mibench.harness.suite import BLIND
+from mibench.leaderboard.tables import UTILITY, Board, Spread, matched, open_board, spread
 
 __all__ = ["check", "render"]
 
 MISSING = "–"
 CHOICES = ("published", "calibrated", "oracle")
 BASELINES = ("null", "copies", "gauss")
-FPRS = ("0.01", "0.1")
+FPRS = ("0.001", "0.01", "0.1")
 Show = Callable[[Spread], str]
+
+ACCESS = {
+    "samples": "samples",
+    "network": "network",
+    "weights": "weights",
+    "shadows": "shadow models",
+}
 
 GUIDE = """\
 - **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for
@@ -33,10 +42,24 @@ GUIDE = """\
 - **AUROC.** Larger scores mean "member". An AUROC below .5 is shown as it is, never flipped.
 - **Settings.** *Published* is the setting of the attack's paper, *calibrated* the best on the calibration samples,
   *oracle* the best on the very samples that it is reported on: what hindsight adds.
-- **Worst known attack**: the attack with the largest mean calibrated AUROC. It is the one column that is chosen on
-  the samples that it is reported on, and later attacks can only raise it.
+- **Worst known attack**: the attack with the largest mean calibrated AUROC, for attackers with access to generated
+  samples, to the network's answers as well, to its weights, and with shadow models of their own; each may use all that
+  the ones before it use. It is the one column that is chosen on the samples that it is reported on, and later attacks
+  can only raise it. Its interval is at 95 % for all attacks that it was chosen from together (Bonferroni), and *null* is
+  the same maximum of the same attacks on fresh data, where there is nothing to find.
+- † No attack that was made for this kind of defense has met it. ▲ It leaks more than the baseline does when it has
+  the baseline's distance.
+- **More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean
+  over seeds, 95 % interval); below 0 the defense hides something.
 - **TPR@x%FPR** is the largest true positive rate over all thresholds with at most that false positive rate, of the
   worst known attack at its calibrated setting. It is given where the rate allows at least ten false positives.
+- **Accuracy** is balanced, at the threshold that is best on the calibration samples, with the false positive rate that
+  this threshold really has. **ε** is the lower bound at 95 % that this puts on the ε of pure differential privacy, mean
+  over seeds; samples of one model are not independent, so take it as an estimate.
+- **Controls**: the exact model of the members, which every attack should see through (the least over defenses, first
+  seed); the exact model of fresh data, where .5 is right (the farthest over defenses and seeds, and how many of them are
+  outside the interval that all on this dataset together keep with 99 %); and the stored scores of the latter with shuffled
+  labels. `blind` never looks at a model.
 - **Intervals** at 95 % are in the records, seed by seed: of the AUROC, DeLong's on the logit scale with one
   pseudo-score added to each sample; of the TPR, a bootstrap that draws the threshold anew.
 - **FD** is the Fréchet distance between generated samples and the reference in the named feature space; *null* that
@@ -84,6 +107,17 @@ def number(value: float, like: float | None = None) -> str:
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
+def signed(value: float) -> str:
+    """A difference of rates as +.020 or −.713."""
+    text = rate(value)
+    return text if text.startswith("−") else f"+{text}"
+
+
+def span(interval: tuple[float, float], show: Callable[[float], str]) -> str:
+    """An interval in brackets."""
+    return f"[{show(interval[0])}, {show(interval[1])}]"
+
+
 def rates(found: Spread) -> str:
     """Rates as ``.713 ± .021``."""
     return rate(found.mean) + ("" if found.sd is None else f" ± {rate(found.sd)}")
@@ -124,10 +158,18 @@ class _Page:
         if suite.model != "trained":
             status += f" All models are {suite.model} ones."
         if board.further:
-            status += f" {board.further} more, of other seeds or kinds of model, are not shown."
-        parts = [f"# {suite.title}", suite.description.strip(), status]
+            status += f" {board.further} more, of other seeds, are not shown."
+        beside = sum(
+            len(found) for kind, cells in board.kinds.items() if kind != board.kind for found in cells.values()
+        )
+        status += f" {beside} of checkpoints and controls are beside them." if beside else ""
+        parts = [f"# {suite.title}", self._warnings(), suite.description.strip(), status]
         for dataset in board.datasets():
             parts += [f"## {dataset}", self._main(dataset)]
+            if along := self._along(dataset):
+                parts += [f"### {dataset} along the training", along]
+            if controls := self._controls(dataset):
+                parts += [f"### Controls of {dataset}", controls]
             parts += [f"### Settings of {dataset}", self._settings(dataset)]
             parts += [f"### Cost and training of {dataset}", self._training(dataset)]
         guide = GUIDE.format(seeds=", ".join(map(str, suite.seeds)), missing=MISSING)
@@ -155,27 +197,130 @@ class _Page:
 
     # ── the main table ────────────────────────────────────────────────────────────────────────────────────────────
     def _main(self, dataset: str) -> str:
-        board, attacks = self.board, self.board.attacks(dataset)
-        worst = {defense: board.worst(dataset, defense) for defense in board.defenses(dataset)}
-        found = [m for defense, attack in worst.items() if attack for m in board.attacked(dataset, defense, attack)]
-        strict = all(_tpr(m, FPRS[0]) is not None for m in found)
-        fpr = FPRS[0] if strict else FPRS[1]
+        board, tiers = self.board, self.board.tiers(dataset)
+        baseline = self._baseline(dataset)
+        found = [
+            m
+            for d in board.defenses(dataset)
+            if (w := board.worst(dataset, d))
+            for m in board.attacked(dataset, d, w.attack)
+        ]
+        fpr = next((f for f in FPRS if all(_tpr(m, f) is not None for m in found)), FPRS[-1])
         percent = f"{100 * float(fpr):g}"
-        header = ["defense", *map(code, attacks), "**worst known attack**", f"its TPR@{percent}%FPR"]
+        header = ["defense", *(f"worst known attack: **{ACCESS[tier]}**" for tier in tiers)]
+        header += [f"more than {code(baseline)}", f"TPR@{percent}%FPR", "accuracy at FPR", "ε ≥"]
         header += [self._distance_header(dataset), "fraction", "copied"]
         rows = []
-        for defense, attack in worst.items():
-            row = [code(defense)]
-            row += [self._cell(dataset, defense, a, board.auroc(dataset, defense, a), rates) for a in attacks]
-            if attack and (area := board.auroc(dataset, defense, attack)):
-                tpr = spread(board.attacked(dataset, defense, attack), lambda m: _tpr(m, fpr))
-                reached = self._cell(dataset, defense, attack, tpr, rates)
-                row += [f"**{rate(area.mean)}** {code(attack)}", reached + (f" @{percent}%" if tpr else "")]
+        for defense in board.defenses(dataset):
+            flags = " †" if board.unadapted(dataset, defense) else ""
+            flags += " ▲" if self._leaks_more(dataset, defense, baseline) else ""
+            row = [code(defense) + flags, *(self._worst(dataset, defense, tier) for tier in tiers)]
+            worst, change = board.worst(dataset, defense), board.difference(dataset, defense, baseline)
+            row.append(f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING)
+            if worst:
+                metrics = board.attacked(dataset, defense, worst.attack)
+                tpr = spread(metrics, lambda m: _tpr(m, fpr))
+                row.append(self._cell(dataset, defense, worst.attack, tpr, rates) + (f" @{percent}%" if tpr else ""))
+                accuracy = spread(metrics, lambda m: m.calibrated.fixed.accuracy.value)
+                false = spread(metrics, lambda m: m.calibrated.fixed.fpr)
+                leak = spread(metrics, lambda m: m.calibrated.fixed.epsilon)
+                row.append(f"{rates(accuracy)} at {rate(false.mean)}" if accuracy and false else MISSING)
+                row.append(f"{leak.mean:.2f}" if leak else MISSING)
             else:
-                row += [MISSING, MISSING]
+                row += [MISSING] * 3
             rows.append(row + self._utility(dataset, defense))
-        parts = ["Calibrated AUROC of each attack.", table(header, rows), *(_why(found, fpr) for fpr in FPRS)]
+        parts = [table(header, rows), *(_why(found, f) for f in FPRS)]
+        attacks = board.attacks(dataset)
+        rows = [
+            [code(d), *(self._cell(dataset, d, a, board.auroc(dataset, d, a), rates) for a in attacks)]
+            for d in board.defenses(dataset)
+        ]
+        parts += ["Calibrated AUROC of each attack.", table(["defense", *map(code, attacks)], rows)]
         return "\n\n".join(part for part in parts if part)
+
+    def _baseline(self, dataset: str) -> str:
+        defenses = self.board.defenses(dataset)
+        return "vp" if "vp" in defenses else defenses[0]
+
+    def _worst(self, dataset: str, defense: str, tier: Tier) -> str:
+        found = self.board.worst(dataset, defense, tier)
+        if not found:
+            return MISSING
+        null = f", null {rate(found.null)}" if found.null is not None else ""
+        return f"**{rate(found.area.mean)}** {span(found.interval, rate)} {code(found.attack)}{null}"
+
+    def _leaks_more(self, dataset: str, defense: str, baseline: str) -> bool:
+        """Whether a defense leaks more than the baseline where it has come down to the baseline's final distance."""
+        end = self.board.path(dataset, baseline)[-1:]
+        area = matched(self.board.path(dataset, defense), end[0][1]) if end and defense != baseline else None
+        return area is not None and area > end[0][2]
+
+    # ── along the training ────────────────────────────────────────────────────────────────────────────────────────
+    def _along(self, dataset: str) -> str:
+        """Privacy and utility at every checkpoint, and at the baseline's distances."""
+        board, baseline = self.board, self._baseline(dataset)
+        if len(board.checkpoints()) < 2:
+            return ""
+        names = [f"step {step}" if step else "end" for step in board.checkpoints()]
+        paths = {defense: board.path(dataset, defense) for defense in board.defenses(dataset)}
+        rows = []
+        for defense, path in paths.items():
+            at = {step: f"{rate(area)} at {number(distance)}" for step, distance, area in path}
+            rows.append([code(defense), *(at.get(step, MISSING) for step in board.checkpoints())])
+        parts = [
+            "Largest calibrated AUROC of the attacks, at the distance (FD) that the model then has, after equal training."
+        ]
+        parts.append(table(["defense", *names], rows))
+        marks = [(step, distance) for step, distance, _ in paths[baseline]]
+        rows = []
+        for defense, path in paths.items():
+            areas = [matched(path, distance) for _, distance in marks]
+            if defense == baseline:
+                areas = [area for _, _, area in path]
+            rows.append([code(defense), *(rate(a) if a is not None else "does not get there" for a in areas)])
+        header = [f"{number(distance)} ({f'step {step}' if step else 'end'})" for step, distance in marks]
+        parts.append(
+            f"The same where each training first comes down to the distances that {code(baseline)} has at its checkpoints, "
+            "linear between checkpoints; before the first checkpoint, its AUROC there."
+        )
+        parts.append(table(["defense", *header], rows))
+        return "\n\n".join(parts)
+
+    # ── controls ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def _controls(self, dataset: str) -> str:
+        """What the attacks reach where the answer is known."""
+        rows = [
+            [
+                code(attack),
+                rate(found.exact) if found.exact is not None else MISSING,
+                rate(found.fresh) if found.fresh is not None else MISSING,
+                f"{found.outside[0]} of {found.outside[1]}",
+                rate(found.shuffled) if found.shuffled is not None else MISSING,
+            ]
+            for attack, found in self.board.controls(dataset).items()
+        ]
+        header = [
+            "attack",
+            "exact model (least)",
+            "fresh data (farthest from .5)",
+            "outside at 99 %",
+            "labels shuffled",
+        ]
+        return table(header, rows) if rows else ""
+
+    def _warnings(self) -> str:
+        """What a reader must know first: a blind classifier that sees members, controls that fail."""
+        lines = []
+        for dataset in self.board.datasets():
+            outside = {attack: found.outside[0] for attack, found in self.board.controls(dataset).items()}
+            if outside.pop(BLIND, 0):
+                lines.append(
+                    f"**The split of {dataset} is not clean**: a classifier that never sees a model tells members from "
+                    "non-members. No AUROC on it can be read as leakage."
+                )
+            if wrong := [code(attack) for attack, count in outside.items() if count]:
+                lines.append(f"**On fresh data of {dataset}, where .5 is right, {', '.join(wrong)} leave it at 99 %.**")
+        return "\n\n".join(lines)
 
     def _distance_header(self, dataset: str) -> str:
         found = self.board.utilities(dataset)

@@ -1,18 +1,37 @@
-"""Records → what the tables show: which cells there are, means over seeds, the worst known attack."""
+"""Records → what the tables show: which cells there are, means over seeds, the worst known attack, and controls."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from mibench.components import Tier
 from mibench.errors import MibenchError
 from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
 from mibench.harness.suite import Suite, load_suite
+from mibench.metrics.membership import auroc_interval, paired_test, shuffled_auroc
 
-__all__ = ["UTILITY", "Board", "Spread", "lacking", "load", "open_board", "spread"]
+__all__ = [
+    "TIERS",
+    "UTILITY",
+    "Board",
+    "Control",
+    "Difference",
+    "Spread",
+    "Worst",
+    "lacking",
+    "load",
+    "matched",
+    "mean_interval",
+    "open_board",
+    "spread",
+]
+
+TIERS: tuple[Tier, ...] = ("samples", "network", "weights", "shadows")
 
 UTILITY = "utility"
 T = TypeVar("T")
@@ -69,22 +88,81 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Worst:
+    """The attack with the largest mean calibrated AUROC among those of some tiers.
+
+    Attributes:
+        attack: its label.
+        area: its AUROC, seed by seed.
+        interval: of the mean, at 95 % for all attacks that it was chosen from together (Bonferroni).
+        null: the same maximum of the same attacks on fresh data, None where that was not run.
+    """
+
+    attack: str
+    area: Spread
+    interval: tuple[float, float]
+    null: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more a defense leaks than another, on the same samples: mean over seeds with its 95 % interval."""
+
+    mean: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What an attack reaches where the answer is known.
+
+    Attributes:
+        exact: the least AUROC over defenses on the exact model of the members, at its calibrated setting.
+        fresh: the AUROC on fresh data that is farthest from .5 over defenses and seeds.
+        outside: how many of those are outside the interval that all of the board's together keep with 99 %, and of how many.
+        shuffled: mean AUROC with the labels of the stored scores shuffled, over defenses and seeds.
+    """
+
+    exact: float | None
+    fresh: float | None
+    outside: tuple[int, int]
+    shuffled: float | None
+
+
+@dataclass(frozen=True)
 class Board:
     """A suite with the records that belong to it.
 
     Attributes:
         suite: what the suite file says.
-        cells: records by dataset, defense and attack ("utility" for measures of samples), in the order of the seeds.
-        further: how many records are of a seed or a kind of model that the suite does not ask for, and are not shown.
+        kinds: records by kind of model and checkpoint (0 is the end of training); then by dataset, defense and attack
+            ("utility" for measures of samples), in the order of the seeds.
+        kind: the kind of model and checkpoint that the other members speak of.
+        further: how many records are of a seed that the suite does not ask for, and are not shown.
     """
 
     suite: Suite
-    cells: dict[tuple[str, str, str], list[Record]]
+    kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]]
+    kind: tuple[str, int]
     further: int
 
     @property
+    def cells(self) -> dict[tuple[str, str, str], list[Record]]:
+        """The records of this kind of model."""
+        return self.kinds.get(self.kind, {})
+
+    def at(self, model: str, checkpoint: int = 0) -> Board:
+        """The same board for another kind of model or checkpoint."""
+        return replace(self, kind=(model, checkpoint))
+
+    def checkpoints(self) -> list[int]:
+        """The steps after which trained models were measured, 0 for the end, which comes last."""
+        steps = {checkpoint for model, checkpoint in self.kinds if model == self.kind[0]}
+        return sorted(steps, key=lambda step: step or math.inf)
+
+    @property
     def progress(self) -> tuple[int, int]:
-        """How many of the suite's records are there, and how many there should be."""
+        """How many of the suite's records at the end of training are there, and how many there should be."""
         suite = self.suite
         expected = [(s, d, a) for s in suite.datasets for d in suite.defenses for a in (UTILITY, *suite.attacks)]
         return sum(len(self.cells.get(cell, ())) for cell in expected), len(expected) * len(suite.seeds)
@@ -123,10 +201,113 @@ class Board:
         """The AUROC at the published, calibrated or oracle setting, None without one."""
         return spread(self.attacked(dataset, defense, attack), lambda m: getattr(m, choice).auroc.value)
 
-    def worst(self, dataset: str, defense: str) -> str | None:
-        """The attack with the largest mean calibrated AUROC: the one column chosen on the samples it is reported on."""
-        known = {a: s.mean for a in self.attacks(dataset) if (s := self.auroc(dataset, defense, a))}
-        return max(known, key=lambda attack: known[attack]) if known else None
+    def tiers(self, dataset: str) -> list[Tier]:
+        """The tiers that attacks on this dataset belong to."""
+        found = {r.attack.tier for r in self.records(dataset) if r.attack}
+        return [tier for tier in TIERS if tier in found]
+
+    def worst(self, dataset: str, defense: str, tier: Tier = TIERS[-1]) -> Worst | None:
+        """The worst known attack of an attacker with this access, who may use everything of the tiers before it, too."""
+        allowed = TIERS[: TIERS.index(tier) + 1]
+        known = {}
+        for attack in self.attacks(dataset):
+            found = self.attacked(dataset, defense, attack)
+            area = self.auroc(dataset, defense, attack)
+            if area and found[0].tier in allowed:
+                known[attack] = area
+        if not known:
+            return None
+        attack = max(known, key=lambda name: known[name].mean)
+        interval = mean_interval(self.attacked(dataset, defense, attack), 1 - 0.05 / len(known))
+        fresh = [self.at("fresh").auroc(dataset, defense, name) for name in known]
+        nulls = [area.mean for area in fresh if area]
+        return Worst(attack, known[attack], interval, max(nulls) if nulls else None)
+
+    def unadapted(self, dataset: str, defense: str) -> bool:
+        """Whether no attack that was made for this kind of defense has met it."""
+        return not any(record.attack.adaptive for record in self.records(dataset, defense) if record.attack)
+
+    def difference(self, dataset: str, defense: str, baseline: str) -> Difference | None:
+        """The worst known attack's AUROC on a defense minus that on a baseline, each defense under its own."""
+        mine, its = self.worst(dataset, defense), self.worst(dataset, baseline)
+        if not mine or not its or defense == baseline:
+            return None
+        sides = [
+            {
+                record.cell["seed"]: record.attack
+                for record in self.records(dataset, name, found.attack)
+                if record.attack
+            }
+            for name, found in ((defense, mine), (baseline, its))
+        ]
+        tests = [paired_test(*sides[0][s].ranked(), *sides[1][s].ranked()) for s in sides[0] if s in sides[1]]
+        if not tests:
+            return None
+        means = [test[0] for test in tests]
+        return Difference(statistics.fmean(means), _joined(means, [test[1] for test in tests]))
+
+    def controls(self, dataset: str) -> dict[str, Control]:
+        """What each attack reaches where the answer is known."""
+        fresh, exact = self.at("fresh"), self.at("exact")
+        areas = {
+            attack: [m for d in fresh.defenses(dataset) for m in fresh.attacked(dataset, d, attack)]
+            for attack in fresh.attacks(dataset)
+        }
+        family = sum(map(len, areas.values()))
+        found = {}
+        for attack, metrics in areas.items():
+            values = [m.calibrated.auroc.value for m in metrics if m.calibrated.auroc.value is not None]
+            spans = [auroc_interval(*m.ranked(), level=1 - 0.01 / family) for m in metrics]
+            known = [exact.auroc(dataset, defense, attack) for defense in exact.defenses(dataset)]
+            reached = [area.mean for area in known if area]
+            mixed = [shuffled_auroc(*m.ranked(), seed=k) for k, m in enumerate(metrics)]
+            found[attack] = Control(
+                exact=min(reached) if reached else None,
+                fresh=max(values, key=lambda value: abs(value - 0.5)) if values else None,
+                outside=(sum(not low <= 0.5 <= high for low, high in spans), len(spans)),
+                shuffled=statistics.fmean(mixed) if mixed else None,
+            )
+        return found
+
+    def path(self, dataset: str, defense: str) -> list[tuple[int, float, float]]:
+        """Steps (0 for the end), mean distance and worst known AUROC at each checkpoint, in the order of training."""
+        points = []
+        for step in self.checkpoints():
+            then = self.at(self.kind[0], step)
+            distance = spread(then.utilities(dataset, defense), lambda u: u.distance)
+            worst = then.worst(dataset, defense)
+            if distance and worst:
+                points.append((step, distance.mean, worst.area.mean))
+        return points
+
+
+def matched(path: list[tuple[int, float, float]], distance: float) -> float | None:
+    """The AUROC where a training first comes down to this distance, linear between checkpoints; None if it never does."""
+    before: tuple[float, float] | None = None
+    for _, here, area in path:
+        if here <= distance:
+            if before is None or before[0] == here:
+                return area
+            share = (before[0] - distance) / (before[0] - here)
+            return before[1] + share * (area - before[1])
+        before = (here, area)
+    return None
+
+
+def mean_interval(found: list[AttackMetrics], level: float) -> tuple[float, float]:
+    """The interval of the mean AUROC over models that were trained and attacked apart."""
+    areas = [m.calibrated.auroc.value or 0.0 for m in found]
+    return _joined(areas, [auroc_interval(*m.ranked(), level=level) for m in found])
+
+
+def _joined(means: list[float], spans: list[tuple[float, float]]) -> tuple[float, float]:
+    """The interval of a mean of independent estimates: distances to the limits add up as squares (Newcombe 1998)."""
+    centre = statistics.fmean(means)
+    below, above = (
+        math.sqrt(sum((m - span[side]) ** 2 for m, span in zip(means, spans, strict=True))) / len(means)
+        for side in (0, 1)
+    )
+    return centre - below, centre + above
 
 
 def spread(items: Iterable[T], number: Callable[[T], float | None]) -> Spread | None:
@@ -146,10 +327,12 @@ def open_board(folder: Path) -> Board:
         MibenchError: where either cannot be read.
     """
     suite = load_suite(str(folder)).suite
-    cells: dict[tuple[str, str, str], list[Record]] = {}
+    kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     records = [record for _, record in load(folder)]
-    shown = [r for r in records if r.cell["model"] == suite.model and r.cell["seed"] in suite.seeds]
+    shown = [r for r in records if r.cell["seed"] in suite.seeds]
     for record in sorted(shown, key=lambda r: suite.seeds.index(r.cell["seed"])):
-        labels = record.labels
+        labels, kind = record.labels, (record.cell["model"], record.cell.get("checkpoint", 0))
+        cells = kinds.setdefault(kind, {})
         cells.setdefault((labels["dataset"], labels["defense"], labels["attack"]), []).append(record)
-    return Board(suite, dict(sorted(cells.items())), len(records) - len(shown))
+    ordered = {kind: dict(sorted(cells.items())) for kind, cells in sorted(kinds.items())}
+    return Board(suite, ordered, (suite.model, 0), len(records) - len(shown))
