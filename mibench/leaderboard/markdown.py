@@ -212,10 +212,10 @@ class _Page:
         header += [self._distance_header(dataset), "fraction", "copied"]
         rows = []
         for defense in board.defenses(dataset):
-            flags = " †" if board.unadapted(dataset, defense) else ""
+            worst, change = board.worst(dataset, defense), board.difference(dataset, defense, baseline)
+            flags = " †" if worst and board.unadapted(dataset, defense) else ""
             flags += " ▲" if self._leaks_more(dataset, defense, baseline) else ""
             row = [code(defense) + flags, *(self._worst(dataset, defense, tier) for tier in tiers)]
-            worst, change = board.worst(dataset, defense), board.difference(dataset, defense, baseline)
             row.append(f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING)
             if worst:
                 metrics = board.attacked(dataset, defense, worst.attack)
@@ -231,11 +231,12 @@ class _Page:
             rows.append(row + self._utility(dataset, defense))
         parts = [table(header, rows), *(_why(found, f) for f in FPRS)]
         attacks = board.attacks(dataset)
+        defenses = board.defenses(dataset)
         rows = [
-            [code(d), *(self._cell(dataset, d, a, board.auroc(dataset, d, a), rates) for a in attacks)]
-            for d in board.defenses(dataset)
+            [code(a), *(self._cell(dataset, d, a, board.auroc(dataset, d, a), rates) for d in defenses)]
+            for a in attacks
         ]
-        parts += ["Calibrated AUROC of each attack.", table(["defense", *map(code, attacks)], rows)]
+        parts += ["Calibrated AUROC of each attack.", table(["attack", *map(code, defenses)], rows)]
         return "\n\n".join(part for part in parts if part)
 
     def _baseline(self, dataset: str) -> str:
@@ -359,23 +360,23 @@ class _Page:
 
     def _training(self, dataset: str) -> str:
         """What the models were given and kept, and what the attacks cost."""
-        attacks = self.board.attacks(dataset)
-        header = ["defense", "steps", "epochs per member", "held-out − member loss"]
-        header += [f"evaluations of {code(attack)}" for attack in attacks]
+        board, defenses = self.board, self.board.defenses(dataset)
         rows = []
-        for defense in self.board.defenses(dataset):
-            models = {record.model["key"]: record for record in self.board.records(dataset, defense)}
+        for defense in defenses:
+            models = {record.model["key"]: record for record in board.records(dataset, defense)}
             facts = [models[key].model for key in sorted(models)]
             gap = spread((f for f in facts if None not in _losses(f)), lambda f: _losses(f)[0] - _losses(f)[1])
             row = [code(defense), distinct(f["steps"] for f in facts if f.get("steps"))]
             row.append(distinct(f"{f['epochs_per_member']:g}" for f in facts if f.get("epochs_per_member")))
-            row.append(number(gap.mean) if gap else MISSING)
-            for attack in attacks:
-                costs = [r.cost for r in self.board.records(dataset, defense, attack) if r.attack]
-                forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
-                row.append(f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else MISSING)
-            rows.append(row)
-        return table(header, rows)
+            rows.append([*row, number(gap.mean) if gap else MISSING])
+        training = table(["defense", "steps", "epochs per member", "held-out − member loss"], rows)
+        rows = [[code(a), *(self._cost(dataset, d, a) for d in defenses)] for a in board.attacks(dataset)]
+        return f"{training}\n\n{table(['evaluations', *map(code, defenses)], rows)}"
+
+    def _cost(self, dataset: str, defense: str, attack: str) -> str:
+        costs = [r.cost for r in self.board.records(dataset, defense, attack) if r.attack]
+        forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
+        return f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else MISSING
 
     def _sizes(self) -> str:
         """The sizes of each dataset's parts and the baselines of its distance."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from mibench.errors import MibenchError
 from mibench.harness.records import FORMAT, Estimate, Record, digest_of, read_record, record_path
 from mibench.leaderboard.tables import lacking
+from mibench.metrics.membership import auroc
 
 __all__ = ["validate"]
 
@@ -71,6 +72,9 @@ def _numbers(record: Record) -> Iterator[str]:
     for setting, pair in record.attack.settings.items():
         if not all(0 <= value <= 1 for value in pair):
             yield f"setting {setting}: an AUROC lies outside [0, 1]"
+    reached = record.attack.calibrated.auroc.value
+    if reached is not None and abs(auroc(*record.attack.ranked()) - reached) > 1e-12:
+        yield "its ranks do not give its calibrated AUROC"
     for choice in ("published", "calibrated", "oracle"):
         chosen = getattr(record.attack, choice)
         rates: dict[str, Estimate] = {"AUROC": chosen.auroc}
