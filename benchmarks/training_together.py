@@ -1,6 +1,6 @@
 """What training K models together saves over one by one, as a Markdown table.
 
-Run ``.venv/bin/python benchmarks/training_together.py`` (2 minutes on one core). The digits recipe with depth 3, VP, one
+Run ``.venv/bin/python benchmarks/training_together.py`` (half a minute on one core). The digits recipe with depth 3, VP, one
 thread; ms of processor time per step and model, the median of 30 steps after a warm-up of 5.
 """
 
