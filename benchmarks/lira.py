@@ -1,10 +1,10 @@
 """What shadow models add to an attack, as a Markdown table.
 
-Run ``.venv/bin/python benchmarks/lira.py`` (three minutes on one core). Digits, VP, a pool of 400 samples; 16 models, each trained
-on a random half, all together. Each is the target once and the others are its shadow models; scores are pooled over the
-targets, 16 × 200 members and 16 × 200 non-members. Every attack has the same 16 noise draws at each time. The
-auxiliary samples that RMIA and GSA need are 600 others. Shadow models that hold a sample count for online LiRA and GSA
-alone.
+Run ``.venv/bin/python benchmarks/lira.py`` (three minutes on one core). Digits, VP, a pool of 400 samples; 16 models, each
+trained on a random half, all together. Each is the target once and the others are its shadow models; scores are pooled
+over the targets, 16 × 200 members and 16 × 200 non-members. Loss, RMIA and LiRA have the same 16 noise draws at each
+time. The auxiliary samples that RMIA and GSA need are 600 others. LiRA's spreads come from a tenth of the pool on either
+side, whose labels play no part.
 """
 
 from __future__ import annotations
