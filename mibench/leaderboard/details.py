@@ -1,0 +1,84 @@
+"""The tables that say how the figures came about: settings, training, costs, sizes, versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mibench.leaderboard.notes import Notes
+from mibench.leaderboard.tables import Board, spread
+from mibench.leaderboard.text import MISSING, code, distinct, number, rates, table
+
+__all__ = ["settings", "sizes", "training", "versions"]
+
+CHOICES = ("published", "calibrated", "oracle")
+BASELINES = ("null", "copies", "gauss")
+
+
+def settings(board: Board, notes: Notes, dataset: str) -> str:
+    """The AUROC of each attack at its three settings."""
+    rows = []
+    for defense in board.defenses(dataset):
+        for attack in board.attacks(dataset):
+            if found := board.attacked(dataset, defense, attack):
+                row = [code(defense), code(attack)]
+                for choice in CHOICES:
+                    area = board.auroc(dataset, defense, attack, choice)
+                    names = [getattr(m, choice).setting for m in found]
+                    chosen = ", ".join(names if len(set(names)) > 1 else names[:1])
+                    row.append(f"{notes.cell(dataset, defense, attack, area, rates)} at {chosen}")
+                rows.append(row)
+    header = ["defense", "attack", "published", "calibrated", "oracle (chosen with hindsight)"]
+    return table(header, rows) if rows else "No attack has been run."
+
+
+def training(board: Board, dataset: str) -> str:
+    """What the models were given and kept, and what the attacks cost."""
+    defenses, rows = board.defenses(dataset), []
+    for defense in defenses:
+        models = {record.model["key"]: record for record in board.records(dataset, defense)}
+        facts = [models[key].model for key in sorted(models)]
+        gap = spread((f for f in facts if None not in _losses(f)), lambda f: _losses(f)[0] - _losses(f)[1])
+        row = [code(defense), distinct(f["steps"] for f in facts if f.get("steps"))]
+        row.append(distinct(f"{f['epochs_per_member']:g}" for f in facts if f.get("epochs_per_member")))
+        rows.append([*row, number(gap.mean) if gap else MISSING])
+    given = table(["defense", "steps", "epochs per member", "held-out − member loss"], rows)
+    rows = [[code(a), *(_cost(board, dataset, d, a) for d in defenses)] for a in board.attacks(dataset)]
+    return f"{given}\n\n{table(['evaluations', *map(code, defenses)], rows)}"
+
+
+def _losses(facts: dict[str, Any]) -> tuple[Any, Any]:
+    """The loss on held-out samples and on members, None where it is not known."""
+    return facts.get("heldout_loss"), facts.get("member_loss")
+
+
+def _cost(board: Board, dataset: str, defense: str, attack: str) -> str:
+    costs = [r.cost for r in board.records(dataset, defense, attack) if r.attack]
+    forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
+    return f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else MISSING
+
+
+def sizes(board: Board) -> str:
+    """The sizes of each dataset's parts and the baselines of its distance."""
+    parts = ("members", "nonmembers", "reference")
+    header = ["dataset", "members", "non-members", "reference", "near-duplicates", "evaluated on"]
+    header += [f"FD {name}" for name in BASELINES]
+    rows = []
+    for dataset in board.datasets():
+        records, utilities = board.records(dataset), board.utilities(dataset)
+        row = [dataset, *(distinct(r.split[part] for r in records) for part in parts)]
+        close = spread([r.split for r in records], lambda s: s["near_duplicates"])
+        row.append(f"{close.mean:.1f}" if close else MISSING)
+        row.append(distinct(f"{r.attack.members} v {r.attack.nonmembers}" for r in records if r.attack))
+        for name in BASELINES:
+            values = spread(utilities, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
+            row.append(number(values.mean) if values else MISSING)
+        rows.append(row)
+    return table(header, rows)
+
+
+def versions(board: Board) -> str:
+    """Every different value of what the records say of where they were made."""
+    found = [record.environment for dataset in board.datasets() for record in board.records(dataset)]
+    names = sorted({name for environment in found for name in environment})
+    values = (f"{name} {distinct(e[name] for e in found if name in e)}" for name in names)
+    return f"Made with: {' · '.join(values)}." if found else ""

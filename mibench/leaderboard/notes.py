@@ -1,0 +1,38 @@
+"""Cells of the tables and the footnotes that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mibench.leaderboard.tables import Board, Spread
+from mibench.leaderboard.text import MISSING
+
+__all__ = ["Notes"]
+
+
+class Notes:
+    """The footnotes of a page, numbered as its cells first need them."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.reasons: list[str] = []
+
+    def cell(self, dataset: str, defense: str, attack: str, found: Spread | None, show: Callable[[Spread], str]) -> str:
+        """A spread, marked where seeds are lacking, with the reasons of those that do not apply."""
+        records = self.board.cells.get((dataset, defense, attack), [])
+        notes = "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
+        if found is None:
+            return f"n/a{notes}" if records else MISSING
+        seeds = len(self.board.suite.seeds)
+        mark = f" ({len(found.values)}/{seeds})" if len(found.values) < seeds else ""
+        return show(found) + mark + notes
+
+    def text(self) -> str:
+        """The footnotes."""
+        return "\n".join(f"[^{i}]: {reason}" for i, reason in enumerate(self.reasons, 1))
+
+    def _note(self, reason: str) -> str:
+        reason = " ".join(reason.split())
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return f"[^{self.reasons.index(reason) + 1}]"
