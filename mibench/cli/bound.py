@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
             else "no limit at t = 0: ε_num is 0\n"
         )
     print(COVERS)
-    from mibench.leaderboard.pictures import plot_bound
+    from mibench.leaderboard.plots import plot_bound
 
     try:
         plot_bound(curves, args.alpha, args.delta, Path(args.plot))

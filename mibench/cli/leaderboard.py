@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
     """Render, or compare."""
     from mibench.harness.records import write_text
     from mibench.leaderboard.markdown import check, render
+    from mibench.leaderboard.tables import PLOT, open_board
 
     worst = 0
     for folder in folders(args.suite):
@@ -44,4 +45,10 @@ def main(args: argparse.Namespace) -> int:
         else:
             write_text(folder / "README.md", render(folder))
             print(f"wrote {folder / 'README.md'}")
+            board = open_board(folder)
+            if len(board.checkpoints()) > 1:
+                from mibench.leaderboard.plots import plot_training
+
+                plot_training(board, folder / PLOT)
+                print(f"wrote {folder / PLOT}")
     return worst

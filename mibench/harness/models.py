@@ -118,7 +118,7 @@ def _train(groups: list[list[Cell]], store: Store, device: str, progress: Progre
         for cell in group:
             state = snapshots[k, cell.checkpoint] if cell.checkpoint else final
             model.denoiser.load_state_dict(state)  # type: ignore[attr-defined]
-            told = facts[k] | {"seconds": round(seconds, 3), "device": device}
+            told = facts[k] | {"seconds": round(seconds, 3), "device": device, "together": 1 if alone else len(groups)}
             if cell.checkpoint:
                 share = cell.checkpoint / recipe.steps
                 told |= {

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-METRICS = 2
+METRICS = 3
 
 
 def canonical(value: Any) -> str:

@@ -37,7 +37,7 @@ def attack_metrics(
         defense: that it met.
         digest: of the stored scores.
     """
-    settings = [name.removeprefix("members/") for name in scores if name.startswith("members/")]
+    settings = sorted(name.removeprefix("members/") for name in scores if name.startswith("members/"))
     arrays = {name: value.numpy() for name, value in scores.items()}
 
     def parts(setting: str, calibrating: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

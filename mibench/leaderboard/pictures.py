@@ -16,7 +16,7 @@ from mibench.errors import MibenchError
 from mibench.harness.plan import Plan
 from mibench.harness.records import read_record
 
-__all__ = ["draw", "plot_bound"]
+__all__ = ["draw"]
 
 
 def draw(plan: Plan, out: Path) -> list[Path]:
@@ -77,19 +77,3 @@ def _images(panels: dict[str, Tensor]) -> Any:
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     figure.subplots_adjust(left=0.12, right=0.99, top=0.98, bottom=0.02, wspace=0.08, hspace=0.08)
     return figure
-
-
-def plot_bound(
-    curves: dict[str, list[tuple[float, float, float, float]]], alpha: float, delta: float, path: Path
-) -> None:
-    """Δf_t, the Rényi divergence and ε over t, one line per defense."""
-    titles = ("Δf_t", f"D_α, α = {alpha:g} (nats)", f"ε at δ = {delta:g}")
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
-    for column, (axis, title) in enumerate(zip(axes, titles, strict=True), start=1):
-        for label, rows in curves.items():
-            axis.loglog([row[0] for row in rows], [row[column] or float("nan") for row in rows], label=label)
-        axis.set(title=title, xlabel="t")
-    axes[0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
