@@ -54,6 +54,8 @@ def main(args: argparse.Namespace) -> int:
     ):
         if not fine:
             raise UsageError(f"--{name} {value} is out of range (see mibench bound --help)")
+    if not Path(args.plot).suffix or Path(args.plot).is_dir():
+        raise UsageError(f"--plot {args.plot}: give a file with an ending, such as bound.png")
     registry = load(tuple(args.plugin))
     separator = "," if ":" in args.defense else ":"
     label = args.defense + (separator + ",".join(args.option) if args.option else "")

@@ -89,13 +89,15 @@ class LinearSDE:
         prior: list[float],
         t_min: float = 1e-3,
     ) -> None:
-        self.F = torch.tensor(F, dtype=torch.float64)
-        self.G = torch.tensor(G, dtype=torch.float64)
-        self.initial = torch.tensor(initial, dtype=torch.float64)
-        self.prior = torch.tensor(prior, dtype=torch.float64)
+        try:
+            self.F, self.G, self.initial, self.prior = (
+                torch.tensor(values, dtype=torch.float64) for values in (F, G, initial, prior)
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"F, G, initial and prior must be lists of numbers: {error}") from None
         self.rate, self.elapsed = rate, elapsed
         self.horizon, self.t_min = float(horizon), float(t_min) * float(horizon)
-        self.order = len(G)
+        self.order = self.G.numel()
         self._check()
         self._frequency = torch.linalg.eigvals(self.F).imag.abs().max().item()
         self._remembered = functools.lru_cache(maxsize=4096)(
@@ -109,7 +111,12 @@ class LinearSDE:
 
     def _check(self) -> None:
         n = self.order
-        shapes = {"F": (self.F, (n, n)), "initial": (self.initial, (n,)), "prior": (self.prior, (n,))}
+        shapes = {
+            "G": (self.G, (n,)),
+            "F": (self.F, (n, n)),
+            "initial": (self.initial, (n,)),
+            "prior": (self.prior, (n,)),
+        }
         for name, (value, shape) in shapes.items():
             if tuple(value.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; a process of order {n} needs {shape}")

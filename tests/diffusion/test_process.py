@@ -34,7 +34,7 @@ def times(*values: float) -> Tensor:
 
 def sde(F: list[list[float]], initial: list[float] | None = None, **changes: object) -> LinearSDE:
     """A process with b = 1, T = 2 and G = (0, …, 0, 1) unless changed."""
-    n = len(F)
+    n = len(F or [0.0])
     arguments = {
         "G": [0.0] * (n - 1) + [1.0],
         "rate": torch.ones_like,
@@ -420,6 +420,8 @@ STABLE = [[0.0, 1.0], [-1.0, -2.0]]
         (STABLE, {"rate": lambda t: t * math.nan}, "rate"),
         (STABLE, {"rate": lambda t: 1.0}, "rate must map a tensor"),
         ([[5e-7]], {"horizon": 1e9}, "growing mode"),
+        (None, {"G": [0.0, 1.0], "initial": [0.0], "prior": [1.0]}, "must be lists of numbers"),
+        (STABLE, {"G": [[0.0, 1.0]]}, "G has shape"),
         (STABLE, {"horizon": 0.0}, "horizon"),
         (STABLE, {"horizon": math.inf}, "horizon"),
         (STABLE, {"t_min": 0.0}, "t_min"),
