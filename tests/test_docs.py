@@ -1,0 +1,117 @@
+"""The documents agree with the code: a card per attack, its evaluations, and commands that parse."""
+
+import argparse
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from mibench import Attack
+from mibench.cli import COMMANDS
+from mibench.context import Context, generator
+from mibench.diffusion.denoisers import ExactDenoiser
+from mibench.diffusion.model import Model
+from mibench.names import build
+from mibench.plugins import load
+from mibench_attacks import ATTACKS
+
+ROOT = Path(__file__).parent.parent
+CARDS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def table():
+    """The table of attacks, cells by name."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in CARDS.splitlines() if line[:4] == "| [`"]
+    return {row[0].split("`")[1]: row[1:] for row in rows}
+
+
+def commands():
+    """Every `mibench …` in code spans and indented blocks, with its placeholders such as <name> and …"""
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        spans = re.findall(r"`(mibench [^`\n]+)`", text)
+        lines = re.findall(r"^(?: {4}|\$ )(mibench .+)$", text, re.MULTILINE)
+        found += [pytest.param(line, id=f"{path.name}: {line[:50]}") for line in dict.fromkeys(spans + lines)]
+    return found
+
+
+def test_every_attack_has_a_card_and_a_row():
+    names = sorted(attack.name for attack in ATTACKS)
+    assert sorted(re.findall(r"^### (\S+)$", CARDS, re.MULTILINE)) == names
+    assert sorted(table()) == names
+    for card in re.split(r"^### ", CARDS, flags=re.MULTILINE)[1:]:
+        for part in ("**Formula**", "**Source**", "**Weaknesses**"):
+            assert part in card, f"{card.split()[0]} has no {part}"
+
+
+@pytest.mark.parametrize("kind", ATTACKS, ids=lambda kind: kind.name)
+def test_a_row_says_what_the_attack_is(kind):
+    column, _, _, shadows, learns, adaptive = table()[kind.name]
+    attack = kind()
+    assert column == attack.tier
+    assert int(shadows) == attack.shadow_models()[0]
+    assert adaptive == ("yes" if attack.adaptive else "no")
+    if kind.name != "filter":  # whose fit is that of its base
+        assert learns == ("no" if kind.fit is Attack.fit else "yes")
+
+
+@pytest.mark.parametrize(("defense", "place"), [("vp", 1), ("hold2", 2)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nn",
+        "loss",
+        "likelihood",
+        "secmi",
+        "filter",
+        "pia",
+        "pian",
+        "sima",
+        "pfami",
+        "rediffuse",
+        "loss-vector",
+        "adaptive",
+    ],
+)
+def test_evaluations_are_those_of_the_table(name, defense, place):
+    points = torch.randn(6, 1, 8, 8, generator=generator(0, "points"))
+    process, denoiser, attack = (
+        build(load(), "defense", defense).process(),
+        ExactDenoiser(points),
+        build(load(), "attack", name),
+    )
+    model = Model(process, denoiser, (1, 8, 8))
+    ctx = Context(0, modality="image", draw=lambda count: torch.zeros(count, 1, 8, 8, dtype=torch.float64))
+    attack.fit(model, points[:2].double(), points[2:4].double(), ctx)
+    model.cost.forwards = model.cost.vjps = 0
+    attack.score(model, points[4:].double(), ctx)
+    forwards, _, vjps = table()[name][place].partition(" + ")
+    assert (model.cost.forwards, model.cost.vjps) == (2 * int(forwards), 2 * int(vjps or 0))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_quoted_commands_parse(line):
+    words = shlex.split(line.replace("…", " "), comments=True)
+    words = [re.sub(r"<\w+>", "run", word) for word in words[1:]]
+    assert words[0] in COMMANDS
+    if len(words) == 1:  # the name of a command
+        return
+    parser = Parser(words[0])
+    importlib.import_module(f"mibench.cli.{words[0]}").arguments(parser)
+    parser.parse_args([word for word in words[1:] if word != "--help"])
+
+
+def test_there_are_commands_to_parse():
+    assert len(commands()) > 20
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong instead of leaving."""
+
+    def error(self, message):
+        raise AssertionError(message)
