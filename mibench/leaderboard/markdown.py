@@ -141,8 +141,8 @@ class _Page:
         found = self.board.worst(dataset, defense, tier)
         if not found:
             return MISSING
-        null = f", null {rate(found.null)}" if found.null is not None else ""
-        return f"**{rate(found.area.mean)}** {span(found.interval, rate)} {code(found.attack)}{null}"
+        area = f"**{rate(found.area.mean)}**{self.notes.lacking(found.area)} {span(found.interval, rate)}"
+        return f"{area} {code(found.attack)}" + (f", null {rate(found.null)}" if found.null is not None else "")
 
     def _leaks_more(self, dataset: str, defense: str, baseline: str) -> bool:
         """Whether a defense leaks more than the baseline where it has come down to the baseline's final distance."""
@@ -184,16 +184,15 @@ class _Page:
     # ── controls ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _controls(self, dataset: str) -> str:
         """What the attacks reach where the answer is known."""
-        rows = [
-            [
-                code(attack),
-                rate(found.exact) if found.exact is not None else MISSING,
-                rate(found.fresh) if found.fresh is not None else MISSING,
-                f"{found.outside[0]} of {found.outside[1]}",
-                rate(found.shuffled) if found.shuffled is not None else MISSING,
-            ]
-            for attack, found in self.board.controls(dataset).items()
-        ]
+        rows = []
+        for attack, found in self.board.controls(dataset).items():
+            row = [code(attack)]
+            for kind, area in (("exact", found.exact), ("fresh", found.fresh)):
+                records = self.board.at(kind).records(dataset, attack=attack)
+                row.append(rate(area) if area is not None else self.notes.absent(records))
+            outside, family = found.outside
+            row.append(f"{outside} of {family}" if family else MISSING)
+            rows.append([*row, rate(found.shuffled) if found.shuffled is not None else MISSING])
         header = [
             "attack",
             "exact model (least)",

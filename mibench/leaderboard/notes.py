@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mibench.harness.records import Record
 from mibench.leaderboard.tables import Board, Spread
 from mibench.leaderboard.text import MISSING
 
@@ -20,16 +21,25 @@ class Notes:
     def cell(self, dataset: str, defense: str, attack: str, found: Spread | None, show: Callable[[Spread], str]) -> str:
         """A spread, marked where seeds are lacking, with the reasons of those that do not apply."""
         records = self.board.cells.get((dataset, defense, attack), [])
-        notes = "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
         if found is None:
-            return f"n/a{notes}" if records else MISSING
+            return self.absent(records)
+        return show(found) + self.lacking(found) + self._marks(records)
+
+    def lacking(self, found: Spread) -> str:
+        """How many seeds there are, where it is not all."""
         seeds = len(self.board.suite.seeds)
-        mark = f" ({len(found.values)}/{seeds})" if len(found.values) < seeds else ""
-        return show(found) + mark + notes
+        return f" ({len(found.values)}/{seeds})" if len(found.values) < seeds else ""
+
+    def absent(self, records: list[Record]) -> str:
+        """What stands for a number that none of the records has."""
+        return f"n/a{self._marks(records)}" if records else MISSING
 
     def text(self) -> str:
         """The footnotes."""
         return "\n".join(f"[^{i}]: {reason}" for i, reason in enumerate(self.reasons, 1))
+
+    def _marks(self, records: list[Record]) -> str:
+        return "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
 
     def _note(self, reason: str) -> str:
         reason = " ".join(reason.split())

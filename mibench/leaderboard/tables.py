@@ -16,6 +16,7 @@ from mibench.harness.suite import Suite, load_suite
 from mibench.metrics.membership import auroc_interval, paired_test, shuffled_auroc
 
 __all__ = [
+    "PLOT",
     "TIERS",
     "UTILITY",
     "Board",
@@ -34,6 +35,7 @@ __all__ = [
 TIERS: tuple[Tier, ...] = ("samples", "network", "weights", "shadows")
 
 UTILITY = "utility"
+PLOT = "training.png"
 T = TypeVar("T")
 
 
@@ -248,14 +250,14 @@ class Board:
 
     def controls(self, dataset: str) -> dict[str, Control]:
         """What each attack reaches where the answer is known."""
-        fresh, exact = self.at("fresh"), self.at("exact")
-        areas = {
-            attack: [m for d in fresh.defenses(dataset) for m in fresh.attacked(dataset, d, attack)]
-            for attack in fresh.attacks(dataset)
-        }
-        family = sum(map(len, areas.values()))
+        exact = self.at("exact")
+        attacks = _ordered(self.attacks(dataset), [*exact.attacks(dataset), *self.at("fresh").attacks(dataset)])
+        nulls = {attack: self._null(dataset, attack) for attack in attacks}
+        family = sum(map(len, nulls.values()))
         found = {}
-        for attack, metrics in areas.items():
+        for attack, metrics in nulls.items():
+            if not metrics and not exact.records(dataset, attack=attack):
+                continue
             values = [m.calibrated.auroc.value for m in metrics if m.calibrated.auroc.value is not None]
             spans = [auroc_interval(*m.ranked(), level=1 - 0.01 / family) for m in metrics]
             known = [exact.auroc(dataset, defense, attack) for defense in exact.defenses(dataset)]
@@ -268,6 +270,17 @@ class Board:
                 shuffled=statistics.fmean(mixed) if mixed else None,
             )
         return found
+
+    def _null(self, dataset: str, attack: str) -> list[AttackMetrics]:
+        """What an attack reaches on fresh data; one that never looks at a model, on the suite's own, once for each seed."""
+        fresh = self.at("fresh")
+        blind = {
+            record.cell["seed"]: record.attack
+            for record in self.records(dataset, attack=attack)
+            if record.attack and record.attack.tier == "data"
+        }
+        seen = [m for d in fresh.defenses(dataset) for m in fresh.attacked(dataset, d, attack)]
+        return seen or list(blind.values())
 
     def path(self, dataset: str, defense: str) -> list[tuple[int, float, float]]:
         """Steps (0 for the end), mean distance and worst known AUROC at each checkpoint, in the order of training."""
@@ -286,7 +299,7 @@ def matched(path: list[tuple[int, float, float]], distance: float) -> float | No
     before: tuple[float, float] | None = None
     for _, here, area in path:
         if here <= distance:
-            if before is None or before[0] == here:
+            if before is None:
                 return area
             share = (before[0] - distance) / (before[0] - here)
             return before[1] + share * (area - before[1])

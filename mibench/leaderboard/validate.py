@@ -72,9 +72,15 @@ def _numbers(record: Record) -> Iterator[str]:
     for setting, pair in record.attack.settings.items():
         if not all(0 <= value <= 1 for value in pair):
             yield f"setting {setting}: an AUROC lies outside [0, 1]"
-    reached = record.attack.calibrated.auroc.value
-    if reached is not None and abs(auroc(*record.attack.ranked()) - reached) > 1e-12:
-        yield "its ranks do not give its calibrated AUROC"
+    try:
+        ranked = record.attack.ranked()
+        if tuple(map(len, ranked)) != (record.attack.members, record.attack.nonmembers):
+            raise ValueError("their number is another")
+        reached = record.attack.calibrated.auroc.value
+        if reached is not None and abs(auroc(*ranked) - reached) > 1e-12:
+            yield "its ranks do not give its calibrated AUROC"
+    except ValueError:
+        yield f"its ranks are not those of {record.attack.members} members and {record.attack.nonmembers} non-members"
     for choice in ("published", "calibrated", "oracle"):
         chosen = getattr(record.attack, choice)
         rates: dict[str, Estimate] = {"AUROC": chosen.auroc}

@@ -6,14 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from made_records import attacked, put, sampled
 
 from mibench.errors import MibenchError
-from mibench.harness.records import AttackMetrics, Estimate, Record, Setting, UtilityMetrics, write_record
-from mibench.leaderboard.markdown import check, number, rate, render
-from mibench.leaderboard.tables import load
+from mibench.harness.records import Estimate
+from mibench.leaderboard.markdown import check, render
+from mibench.leaderboard.tables import load, open_board
+from mibench.leaderboard.text import number, rate
 
 SUITE = """
 title = "Small things"
@@ -25,7 +26,6 @@ seeds = [0, 1]
 [recipe.digits]
 steps = 10
 """
-FEW = Estimate(value=None, reason="320 non-members; 1000 are needed")
 
 
 @pytest.fixture
@@ -34,105 +34,75 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def put(folder: Path, defense: str, attack: str, seed: int, /, **values: Any) -> Path:
-    """Write a record."""
-    record = Record(
-        **{
-            "key": f"{defense} {attack} {seed}",
-            "status": "done",
-            "labels": {"dataset": "digits", "defense": defense, "attack": attack},
-            "cell": {"seed": seed, "model": "trained"},
-            "split": {"fingerprint": "f", "near_duplicates": 2, "members": 100, "nonmembers": 400, "reference": 900},
-            "model": {
-                "key": f"{defense} {seed}",
-                "digest": "w",
-                "steps": 10,
-                "epochs_per_member": 6.4,
-                "member_loss": 0.1,
-                "heldout_loss": 0.35,
-            },
-            "cost": {"forwards": 3.0, "vjps": 1.0},
-            "environment": {"torch": "2.11.0", "threads": 1 + seed},
-            "seconds": 1.0,
-        }
-        | values
-    ).sealed()
-    path = folder / "records" / "digits" / defense / f"{attack}-s{seed}.json"
-    write_record(path, record)
-    return path
-
-
-def attacked(folder: Path, defense: str, attack: str, *aurocs: float, strict: Estimate = FEW) -> None:
-    """Records of an attack, one for each seed."""
-    for seed, auroc in enumerate(aurocs):
-        area = Estimate(value=auroc, interval=(0, 1))
-        tpr = {"0.1": Estimate(value=0.3 + seed / 10, interval=(0, 1)), "0.01": strict}
-        chosen = Setting(setting=f"t=0.{seed + 1}", auroc=area, tpr=tpr)
-        published = Setting(setting="t=0.5", auroc=Estimate(value=0.5), tpr=tpr)
-        metrics = AttackMetrics(
-            settings={"t=0.5": (0.5, 0.5)},
-            published=published,
-            calibrated=chosen,
-            oracle=chosen,
-            members=80,
-            nonmembers=320,
-            scores="s",
-        )
-        put(folder, defense, attack, seed, attack=metrics)
-
-
-def sampled(folder: Path, defense: str, *fractions: float) -> None:
-    """Records of samples, one for each seed."""
-    for seed, fraction in enumerate(fractions):
-        utility = UtilityMetrics(
-            space="random-conv-64",
-            n=1000,
-            reference=900,
-            distance=10 + 2 * seed,
-            copies=1,
-            gauss=20,
-            null=0.5,
-            fraction=fraction,
-            copied=0.125,
-            members_distance=3,
-            samples="s",
-        )
-        put(folder, defense, "utility", seed, utility=utility)
-
-
 def rows(page: str, start: str) -> list[list[str]]:
     """The cells of the lines that begin so."""
     return [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith(start)]
+
+
+def cells(page: str, start: str) -> list[str]:
+    """The cells of the only line that begins so."""
+    (row,) = rows(page, start)
+    return row
+
+
+def section(page: str, title: str) -> str:
+    """What stands below a title, up to the next one."""
+    return page.partition(f"# {title}\n")[2].partition("\n#")[0]
 
 
 def test_no_records(folder: Path) -> None:
     page = render(folder)
     assert page.startswith("# Small things\n\nTwo defenses, two attacks.\n\n0 of 12 records are there.\n")
     assert rows(page, "| `vp`")[0] == ["`vp`"] + ["–"] * 7
+    assert rows(page, "| `loss`")[0] == ["`loss`", "–", "–"]
     assert "mibench run leaderboards/" in page and str(folder) not in page
+    assert "### Controls" not in page and "along the training" not in page.partition("## How to read")[0]
 
 
 def test_figures(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7, 0.8)
-    attacked(folder, "vp", "pia", 0.45)
+    attacked(folder, "vp", "pia", 0.45, adaptive=True)
+    attacked(folder, "hold3", "loss", 0.6, 0.6, adaptive=True)
     sampled(folder, "vp", 0.25, 0.35)
     page = render(folder)
-    assert "5 of 12 records are there." in page
-    main, loss, pia, training = rows(page, "| `vp`")
-    assert main == [
+    assert "7 of 12 records are there." in page and "beside them" not in page
+    main = section(page, "digits")
+    assert rows(main, "| defense")[0] == [
+        "defense",
+        "worst known attack: **network**",
+        "more than `vp`",
+        "TPR@10%FPR",
+        "accuracy at FPR",
+        "ε ≥",
+        "FD (random-conv-64, n = 1000)",
+        "fraction",
+        "copied",
+    ]
+    (worst,) = (w for w in [open_board(folder).worst("digits", "vp")] if w)
+    assert cells(main, "| `vp` |") == [
         "`vp`",
-        ".750 ± .071",
-        ".450 (1/2)",
-        "**.750** `loss`",
+        f"**.750** [{rate(worst.interval[0])}, {rate(worst.interval[1])}] `loss`",
+        "–",
         ".350 ± .071 @10%",
+        ".600 ± .000 at .250",
+        "0.50",
         "11.0 ± 1.4",
         ".300",
         "12.5 %",
     ]
+    hold3 = cells(main, "| `hold3`")
+    assert hold3[1].startswith("**.600** [") and hold3[2].startswith("−.150 [−") and hold3[6:] == ["–", "–", "–"]
+    assert cells(main, "| attack") == ["attack", "`vp`", "`hold3`"]
+    assert cells(main, "| `loss`") == ["`loss`", ".750 ± .071", ".600 ± .000"]
+    assert cells(main, "| `pia`") == ["`pia`", ".450 (1/2)", "–"]
+    loss, pia = rows(section(page, "Settings of digits"), "| `vp`")
     assert loss[2:] == [".500 ± .000 at t=0.5", ".750 ± .071 at t=0.1, t=0.2", ".750 ± .071 at t=0.1, t=0.2"]
     assert pia[3] == ".450 (1/2) at t=0.1"
-    assert training == ["`vp`", "10", "6.4", "0.250", "3 + 1", "3 + 1"]
-    assert "its TPR@10%FPR | FD (random-conv-64, n = 1000)" in page
+    costs = section(page, "Cost and training of digits")
+    assert cells(costs, "| `vp`") == ["`vp`", "10", "6.4", "0.250"]
+    assert cells(costs, "| evaluations") == ["evaluations", "`vp`", "`hold3`"]
+    assert cells(costs, "| `loss`") == ["`loss`", "3 + 1", "3 + 1"]
+    assert cells(costs, "| `pia`") == ["`pia`", "3 + 1", "–"]
     assert "TPR@1%FPR is n/a: 320 non-members; 1000 are needed." in page
     assert rows(page, "| digits")[0] == ["digits", "100", "400", "900", "2.0", "80 v 320", "0.500", "1.00", "20.0"]
     assert "Made with: threads 1, 2 · torch 2.11.0." in page
@@ -141,14 +111,23 @@ def test_figures(folder: Path) -> None:
 def test_one_percent_where_there_are_enough_nonmembers(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7, 0.8, strict=Estimate(value=0.02))
     page = render(folder)
-    assert ".020 ± .000 @1%" in page and "its TPR@1%FPR |" in page and "is n/a:" not in page
+    assert ".020 ± .000 @1%" in page and "| TPR@1%FPR |" in page and "is n/a:" not in page
+
+
+def test_the_strictest_rate_that_all_have(folder: Path) -> None:
+    """Columns are compared, so that one defense with too few non-members sets the rate of all."""
+    attacked(folder, "vp", "loss", 0.7, 0.8, strict=Estimate(value=0.02))
+    attacked(folder, "hold3", "loss", 0.7, 0.8)
+    page = render(folder)
+    assert "@1% |" not in page and "| TPR@10%FPR |" in page and "TPR@1%FPR is n/a: 320 non-members" in page
 
 
 def test_an_attack_that_does_not_apply(folder: Path) -> None:
     for seed in (0, 1):
         put(folder, "hold3", "pia", seed, status="n/a", reason="needs\na state of one block")
     page = render(folder)
-    assert rows(page, "| `hold3`")[0][1:4] == ["–", "n/a[^1]", "–"]
+    assert rows(page, "| `pia`")[0] == ["`pia`", "–", "n/a[^1]"]
+    assert rows(page, "| `hold3`")[0][1:4] == ["–", "–", "–"]
     assert page.endswith("\n\n[^1]: needs a state of one block\n")
 
 
@@ -162,22 +141,135 @@ def test_order(folder: Path) -> None:
     for defense in ("zero", "hold3", "added", "vp"):
         attacked(folder, defense, "loss", 0.6)
     put(folder, "vp", "utility", 7, status="n/a", reason="another seed")
-    put(folder, "ve", "utility", 0, status="n/a", reason="exact", cell={"seed": 0, "model": "exact"})
+    put(folder, "ve", "utility", 0, "exact", status="n/a", reason="exact")
     page = render(folder)
-    names = [row[0] for row in rows(page.partition("### Settings")[0], "| `")]
-    assert names == ["`vp`", "`hold3`", "`added`", "`zero`"]
-    assert "2 of 12 records are there. 2 more, of other seeds or kinds of model, are not shown." in page
+    names = [row[0].partition(" †")[0] for row in rows(section(page, "digits"), "| `")]
+    assert names == ["`vp`", "`hold3`", "`added`", "`zero`", "`loss`", "`pia`"]
+    assert "2 of 12 records are there. 1 more, of other seeds, are not shown. 1 of checkpoints and controls are" in page
 
 
 def test_worst_is_chosen_by_the_mean(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.9, 0.5)
     attacked(folder, "vp", "pia", 0.75, 0.75)
-    assert "**.750** `pia`" in render(folder)
+    (worst,) = (row[1] for row in rows(section(render(folder), "digits"), "| `vp`"))
+    assert worst.startswith("**.750** [") and worst.endswith("] `pia`")
 
 
-def test_bold_is_the_worst_known_attack_alone(folder: Path) -> None:
+def test_bold_are_the_worst_known_attacks_alone(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.9, 0.5)
-    assert render(folder).partition("## How to read")[0].count("**") == 4
+    attacked(folder, "vp", "pia", 0.6, 0.6, tier="weights")
+    main = render(folder).partition("## How to read")[0]
+    bold = ["network", "weights", ".700", ".700"]
+    assert main.split("**")[1::2] == bold
+
+
+def test_a_worst_attack_that_lacks_seeds_is_marked(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.7)
+    assert cells(section(render(folder), "digits"), "| `vp`")[1].startswith("**.700** (1/2) [")
+
+
+def test_a_column_for_each_tier_there_is(folder: Path) -> None:
+    attacked(folder, "vp", "pia", 0.75, 0.75, tier="shadows")
+    attacked(folder, "vp", "loss", 0.7, 0.7, tier="samples")
+    attacked(folder, "hold3", "pia", 0.75, 0.75, tier="shadows")
+    main = section(render(folder), "digits")
+    assert cells(main, "| defense")[1:3] == [f"worst known attack: **{who}**" for who in ("samples", "shadow models")]
+    vp, hold3 = cells(main, "| `vp`"), cells(main, "| `hold3`")
+    assert vp[1].startswith("**.700**") and vp[2].startswith("**.750**")
+    assert hold3[1] == "–" and hold3[2].startswith("**.750**")
+
+
+def test_the_null_stands_beside_the_worst(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.7, 0.7)
+    attacked(folder, "vp", "loss", 0.5, 0.525, model="fresh")
+    assert cells(section(render(folder), "digits"), "| `vp`")[1].endswith("] `loss`, null .512")
+
+
+def test_a_defense_that_no_adaptive_attack_has_met_is_flagged(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.7, 0.7)
+    attacked(folder, "hold3", "loss", 0.7, 0.7)
+    attacked(folder, "hold3", "pia", 0.6, 0.6, adaptive=True)
+    main = section(render(folder), "digits")
+    assert [row[0] for row in rows(main, "| `")[:2]] == ["`vp` †", "`hold3`"]
+
+
+def trained(folder: Path, defense: str, *points: tuple[int, float, float], seeds: int = 2) -> None:
+    """A training measured at steps (0 for the end), with the distance and AUROC there."""
+    for step, distance, area in points:
+        attacked(folder, defense, "loss", *[area] * seeds, checkpoint=step, adaptive=True)
+        sampled(folder, defense, *[0.2] * seeds, distance=distance - 1, checkpoint=step)
+
+
+@pytest.mark.parametrize(("area", "flag"), [(0.85, " ▲"), (0.7, "")])
+def test_a_defense_that_leaks_more_at_the_baselines_distance_is_flagged(folder: Path, area: float, flag: str) -> None:
+    """It comes down to the baseline's 10 half way between its two points, where it leaks (.65 + area) / 2 against .7."""
+    trained(folder, "vp", (5, 30, 0.6), (0, 10, 0.7))
+    trained(folder, "hold3", (5, 12, 0.65), (0, 8, area))
+    assert rows(section(render(folder), "digits"), "| `hold3`")[0][0] == f"`hold3`{flag}"
+
+
+def test_a_worse_defense_that_never_gets_there_is_not_flagged(folder: Path) -> None:
+    trained(folder, "vp", (0, 10, 0.7))
+    trained(folder, "hold3", (0, 10.5, 0.9))
+    assert "▲" not in section(render(folder), "digits")
+
+
+def test_along_the_training(folder: Path) -> None:
+    trained(folder, "vp", (5, 30, 0.6), (0, 10, 0.7))
+    trained(folder, "hold3", (5, 40, 0.55), (0, 20, 0.65))
+    page = render(folder)
+    equal, matched = section(page, "digits along the training").split("linear between checkpoints")
+    assert cells(equal, "| defense") == ["defense", "step 5", "end"]
+    assert cells(equal, "| `vp`") == ["`vp`", ".600 at 30.0", ".700 at 10.0"]
+    assert cells(equal, "| `hold3`") == ["`hold3`", ".550 at 40.0", ".650 at 20.0"]
+    assert cells(matched, "| defense") == ["defense", "30.0 (step 5)", "10.0 (end)"]
+    assert cells(matched, "| `vp`") == ["`vp`", ".600", ".700"]
+    assert cells(matched, "| `hold3`") == ["`hold3`", ".600", "does not get there"]
+    assert "4 of checkpoints and controls" not in page and "8 of checkpoints and controls are beside them." in page
+
+
+def test_controls(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.99, model="exact")
+    attacked(folder, "hold3", "loss", 0.95, model="exact")
+    attacked(folder, "vp", "loss", 0.525, 0.475, model="fresh")
+    attacked(folder, "hold3", "loss", 0.44, 0.5, model="fresh")
+    page = render(folder)
+    controls = section(page, "Controls of digits")
+    loss = cells(controls, "| `loss`")
+    assert loss[:4] == ["`loss`", ".950", ".440", "0 of 4"] and 0.4 < float(loss[4]) < 0.6
+    assert not rows(controls, "| `pia`") and not rows(controls, "| `blind`")
+    assert "**" not in page.partition("## digits")[0]
+
+
+def test_a_control_that_does_not_apply(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.5, 0.5, model="fresh")
+    for defense in ("vp", "hold3"):
+        put(folder, defense, "pia", 0, "exact", status="n/a", reason="needs weights")
+    page = render(folder)
+    assert cells(section(page, "Controls of digits"), "| `pia`") == ["`pia`", "n/a[^1]", "–", "–", "–"]
+    assert "[^1]: needs weights" in page
+
+
+def test_a_failed_control_is_named_on_top(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.5, 0.75, model="fresh")
+    attacked(folder, "vp", "pia", 0.5, 0.5, model="fresh")
+    page = render(folder)
+    top, below = page.partition("## digits")[::2]
+    assert "On fresh data of digits" in top and "`loss`" in top and "`pia`" not in top
+    assert cells(section(page, "Controls of digits"), "| `loss`")[3] == "1 of 2" and "is not clean" not in below
+
+
+@pytest.mark.parametrize("model", ["fresh", "trained"])
+def test_a_split_that_tells_without_a_model_is_named_on_top(folder: Path, model: str) -> None:
+    """The harness plans the blind attack as a control; a suite may list it, too."""
+    attacked(folder, "vp", "loss", 0.9, 0.9)
+    attacked(folder, "vp", "blind", 0.5, 0.525, model=model, tier="data")
+    assert "is not clean" not in render(folder)
+    attacked(folder, "vp", "blind", 0.5, 0.75, model=model, tier="data")
+    page = render(folder)
+    assert page.startswith("# Small things\n\n**The split of digits is not clean**: ")
+    assert cells(section(page, "Controls of digits"), "| `blind`")[:4] == ["`blind`", "–", ".750", "1 of 2"]
+    assert cells(section(page, "digits"), "| `vp`")[1].endswith("`loss`")
 
 
 def test_same_bytes(folder: Path) -> None:

@@ -7,18 +7,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from made_records import metrics, scores, threshold
 
 from mibench.harness.cells import Cell
-from mibench.harness.records import FORMAT, AttackMetrics, Estimate, Record, Setting, digest_of, write_record
+from mibench.harness.records import FORMAT, METRICS, Estimate, Record, Setting, digest_of, packed, write_record
 from mibench.leaderboard.validate import validate
+from mibench.metrics.membership import auroc
 
 PATH = "digits/vp/loss-s0.json"
+ATTACK = metrics(scores(0.75, 8, 8))
 
 
 def record(auroc: Estimate | None = None, **changes: Any) -> Record:
     """A record that belongs at ``PATH``, its key right unless it is among the changes."""
-    chosen = Setting(setting="t=0.1", auroc=auroc or Estimate(value=0.7, interval=(0.6, 0.8)), tpr={})
+    chosen = ATTACK.calibrated if auroc is None else Setting(setting="t=0.1", auroc=auroc, tpr={}, fixed=threshold())
     names = {"dataset": "digits", "defense": "vp", "attack": "loss"}
     parts = {kind: {"name": name, "version": 2, "options": {}} for kind, name in names.items()}
     values: dict[str, Any] = {
@@ -30,15 +34,7 @@ def record(auroc: Estimate | None = None, **changes: Any) -> Record:
         "cost": {"forwards": 1.0, "vjps": 0.0},
         "environment": {},
         "seconds": 1.0,
-        "attack": AttackMetrics(
-            settings={"t=0.1": (0.7, 0.7)},
-            published=chosen,
-            calibrated=chosen,
-            oracle=chosen,
-            members=8,
-            nonmembers=8,
-            scores="s",
-        ),
+        "attack": ATTACK.model_copy(update=dict.fromkeys(("published", "calibrated", "oracle"), chosen)),
     } | changes
     key = digest_of({"format": FORMAT, "weights": values["model"].get("digest"), **values["cell"]})
     return Record(**({"key": key} | values)).sealed()
@@ -139,7 +135,41 @@ def test_impossible_numbers(tmp_path: Path) -> None:
     problems = validate(tmp_path)
     assert f"records/{PATH}: calibrated AUROC 1.5 lies outside [0, 1]" in problems
     assert f"records/{PATH}: oracle AUROC: the interval [0.6, 0.8] does not contain 1.5" in problems
-    assert len(problems) == 6
+    assert f"records/{PATH}: its ranks do not give its calibrated AUROC" in problems
+    assert len(problems) == 7
+
+
+def test_ranks_of_another_attack(tmp_path: Path) -> None:
+    other = metrics(scores(0.625, 8, 8)).ranks
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"ranks": other})))
+    assert validate(tmp_path) == [f"records/{PATH}: its ranks do not give its calibrated AUROC"]
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"ranks": other[::-1]})))
+    assert validate(tmp_path) == [f"records/{PATH}: its ranks do not give its calibrated AUROC"]
+
+
+@pytest.mark.parametrize("text", ["", "?", "AAAA", packed(np.arange(9)), packed(np.arange(7) + 70000)])
+def test_ranks_that_are_none(tmp_path: Path, text: str) -> None:
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"ranks": (ATTACK.ranks[0], text)})))
+    assert validate(tmp_path) == [f"records/{PATH}: its ranks are not those of 8 members and 8 non-members"]
+
+
+def test_many_ranks_are_read_back() -> None:
+    """More than 65 536 different scores need wider numbers."""
+    told = metrics(scores(0.6, 40000, 40000))
+    members, nonmembers = told.ranked()
+    assert (len(members), len(nonmembers)) == (40000, 40000) and max(members.max(), nonmembers.max()) > 65535
+    assert auroc(members, nonmembers) == told.calibrated.auroc.value
+
+
+def test_metrics_of_an_older_version(tmp_path: Path) -> None:
+    """They are no edited record: running the suite again makes them anew from the stored scores."""
+    path = put(tmp_path, record())
+    old = json.loads(path.read_text())
+    del old["attack"]["ranks"]
+    old["attack"]["version"] = 1
+    path.write_text(json.dumps(old))
+    (problem,) = validate(tmp_path)
+    assert f"metrics of version 1 and not {METRICS}" in problem and "run the suite again" in problem
 
 
 def test_strangers(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""What the tables show, against the same figures worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_records import attacked, metrics, put, sampled, scores
+
+from mibench.leaderboard.tables import Board, matched, mean_interval, open_board
+from mibench.metrics.membership import auroc_interval, paired_test, shuffled_auroc
+
+SUITE = """
+datasets = ["digits"]
+defenses = ["vp", "hold3"]
+attacks = ["nn", "loss", "gsa", "lira"]
+seeds = [0, 1]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "suite.toml").write_text(SUITE)
+    return tmp_path
+
+
+def test_each_tier_may_use_what_the_ones_before_it_use(folder: Path) -> None:
+    attacked(folder, "vp", "nn", 0.6, 0.6, tier="samples")
+    attacked(folder, "vp", "loss", 0.8, 0.8)
+    attacked(folder, "vp", "gsa", 0.7, 0.7, tier="weights")
+    attacked(folder, "vp", "lira", 0.9, 0.9, tier="shadows")
+    attacked(folder, "vp", "blind", 0.95, 0.95, tier="data")
+    board = open_board(folder)
+    assert board.tiers("digits") == ["samples", "network", "weights", "shadows"]
+    found = [board.worst("digits", "vp", tier) for tier in board.tiers("digits")]
+    assert [(w.attack, w.area.mean) for w in found if w] == [("nn", 0.6), ("loss", 0.8), ("loss", 0.8), ("lira", 0.9)]
+    assert board.worst("digits", "hold3") is None
+    widths = [w.interval[1] - w.interval[0] for w in found if w]
+    assert widths[2] > widths[1]  # the same attack, chosen from three and not from two
+
+
+def test_another_attack_never_lowers_the_worst(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.8, 0.6)
+    before = open_board(folder).worst("digits", "vp")
+    attacked(folder, "vp", "nn", 0.65, 0.7, tier="samples")
+    after = open_board(folder).worst("digits", "vp")
+    assert before and after and after.attack == before.attack and after.area == before.area
+    assert after.interval[0] < before.interval[0] < before.interval[1] < after.interval[1]
+
+
+@pytest.mark.parametrize("attacks", [1, 3])
+def test_the_interval_of_one_seed_is_bonferronis(folder: Path, attacks: int) -> None:
+    (made,) = attacked(folder, "vp", "loss", 0.8)
+    for attack in ("nn", "gsa")[: attacks - 1]:
+        attacked(folder, "vp", attack, 0.55)
+    worst = open_board(folder).worst("digits", "vp")
+    assert worst and worst.attack == "loss"
+    assert worst.interval == pytest.approx(auroc_interval(*made, level=1 - 0.05 / attacks), abs=1e-12)
+
+
+def test_the_interval_of_a_mean_shrinks_as_its_root() -> None:
+    one = metrics(scores(0.75))
+    (low, high), many = mean_interval([one], 0.95), mean_interval([one] * 4, 0.95)
+    assert many == pytest.approx((0.75 - (0.75 - low) / 2, 0.75 + (high - 0.75) / 2), abs=1e-12)
+    other = metrics(scores(0.9))
+    near = 0.75 - low, 0.9 - auroc_interval(*scores(0.9))[0]
+    assert mean_interval([one, other], 0.95)[0] == pytest.approx(0.825 - math.hypot(*near) / 2, abs=1e-12)
+
+
+def test_the_null_is_the_same_maximum_of_the_same_attacks_on_fresh_data(folder: Path) -> None:
+    attacked(folder, "vp", "nn", 0.6, 0.6, tier="samples")
+    attacked(folder, "vp", "loss", 0.8, 0.8)
+    for attack, areas in {"nn": (0.55, 0.45), "loss": (0.475, 0.5), "gsa": (0.6, 0.6)}.items():
+        attacked(folder, "vp", attack, *areas, model="fresh", tier="samples" if attack == "nn" else "network")
+    board = open_board(folder)
+    nulls = [w.null for tier in board.tiers("digits") if (w := board.worst("digits", "vp", tier))]
+    assert nulls == pytest.approx([0.5, 0.5], abs=1e-12)  # nn's; gsa has not met this defense
+    attacked(folder, "vp", "loss", 0.55, 0.525, model="fresh")
+    board = open_board(folder)
+    nulls = [w.null for tier in board.tiers("digits") if (w := board.worst("digits", "vp", tier))]
+    assert nulls == pytest.approx([0.5, 0.5375], abs=1e-12)
+
+
+def test_no_null_without_fresh_data(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.8, 0.8)
+    worst = open_board(folder).worst("digits", "vp")
+    assert worst and worst.null is None
+
+
+def test_the_difference_is_delongs_paired_test(folder: Path) -> None:
+    (base,) = attacked(folder, "vp", "loss", 0.8)
+    (made,) = attacked(folder, "hold3", "lira", 0.7)
+    attacked(folder, "hold3", "loss", 0.55)
+    board = open_board(folder)
+    found = board.difference("digits", "hold3", "vp")
+    mean, interval, _ = paired_test(*made, *base)
+    assert found and found.mean == pytest.approx(mean, abs=1e-12) and mean == pytest.approx(-0.1, abs=1e-12)
+    assert found.interval == pytest.approx(interval, abs=1e-12)
+    assert board.difference("digits", "vp", "vp") is None
+
+
+def test_a_paired_difference_knows_that_samples_are_the_same(folder: Path) -> None:
+    """Two defenses that rank the samples alike differ by next to nothing, however wide the interval of each."""
+    made = scores(0.75, seed=4)
+    nearly = made[0] + np.eye(len(made[0]))[0] * 4, made[1]
+    put(folder, "vp", "loss", 0, attack=metrics(made))
+    put(folder, "hold3", "loss", 0, attack=metrics(nearly))
+    found = open_board(folder).difference("digits", "hold3", "vp")
+    assert found and 0 < found.mean < 1e-3 and found.interval[1] - found.interval[0] < 1e-3
+
+
+def test_seeds_are_paired_with_themselves(folder: Path) -> None:
+    base = attacked(folder, "vp", "loss", 0.8, 0.7)
+    made = scores(0.6, seed=9)
+    put(folder, "hold3", "loss", 1, attack=metrics(made))
+    found = open_board(folder).difference("digits", "hold3", "vp")
+    assert found and found.mean == pytest.approx(-0.1, abs=1e-12)
+    assert found.interval == pytest.approx(paired_test(*made, *base[1])[1], abs=1e-12)
+
+
+PATH = [(5, 40.0, 0.5), (10, 20.0, 0.6), (0, 10.0, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("distance", "area"),
+    [(50, 0.5), (40, 0.5), (30, 0.55), (20, 0.6), (15, 0.75), (10, 0.9), (9.9, None)],
+    ids=["before the first", "first", "between", "a checkpoint", "late", "the end", "never"],
+)
+def test_matched(distance: float, area: float | None) -> None:
+    assert matched(PATH, distance) == (area if area is None else pytest.approx(area, abs=1e-12))
+
+
+def test_matched_takes_the_first_time() -> None:
+    """A distance that goes up again later does not count, nor does one that comes down a second time."""
+    path = [(1, 40.0, 0.5), (2, 20.0, 0.6), (3, 30.0, 0.7), (0, 10.0, 0.9)]
+    assert matched(path, 25) == pytest.approx(0.575, abs=1e-12)
+    assert matched([], 25) is None
+
+
+def test_a_path_is_in_the_order_of_training_and_of_the_worst_attack(folder: Path) -> None:
+    for step, area, distance in ((100, 0.6, 20.0), (20, 0.55, 30.0), (0, 0.7, 10.0)):
+        attacked(folder, "vp", "loss", area, area, checkpoint=step)
+        attacked(folder, "vp", "nn", 0.575, 0.575, checkpoint=step, tier="samples")
+        sampled(folder, "vp", 0.2, 0.2, distance=distance, checkpoint=step)
+    attacked(folder, "vp", "loss", 0.6, 0.6, checkpoint=50)
+    board = open_board(folder)
+    assert board.checkpoints() == [20, 50, 100, 0]
+    assert board.path("digits", "vp") == [(20, 31.0, 0.575), (100, 21.0, 0.6), (0, 11.0, 0.7)]
+    assert board.path("digits", "hold3") == []
+
+
+def fresh(folder: Path, *areas: float) -> Board:
+    attacked(folder, "vp", "loss", *areas, model="fresh")
+    return open_board(folder)
+
+
+def test_controls(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.99, 0.97, model="exact")
+    attacked(folder, "hold3", "loss", 0.985, model="exact")
+    made = attacked(folder, "vp", "loss", 0.55, 0.44, model="fresh")
+    control = open_board(folder).controls("digits")["loss"]
+    assert control.exact == pytest.approx(0.98) and control.fresh == pytest.approx(0.44)
+    assert control.outside == (0, 2)
+    mixed = [shuffled_auroc(*one, seed=k) for k, one in enumerate(made)]
+    # of ranks, whose order in the pool is that of the scores
+    assert control.shuffled == pytest.approx(sum(mixed) / 2, abs=1e-12)
+
+
+def test_the_family_of_the_nulls_keeps_its_level(folder: Path) -> None:
+    """An AUROC that is outside its own 99 % is within that of a family of 20."""
+    area = next(
+        k / 400 for k in range(200, 300) if auroc_interval(*scores(k / 400, seed=len("vploss")), level=0.99)[0] > 0.5
+    )
+    assert fresh(folder, area).controls("digits")["loss"].outside == (1, 1)
+    for k in range(19):
+        attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
+    assert open_board(folder).controls("digits")["loss"].outside == (0, 1)
