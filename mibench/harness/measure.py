@@ -117,8 +117,7 @@ class _Bench:
                 ) from None
 
         def draw(count: int) -> Tensor:
-            made = sample(model, count, Context(cell.seed).generator("samples"), cell.utility.evaluations)
-            return made.to(self.device)
+            return sample(model, count, Context(cell.seed).generator("samples"))
 
         auxiliary = self.data.reference.to(self.device, torch.float64)
         return Context(
