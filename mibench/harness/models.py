@@ -29,10 +29,10 @@ def training_data(cell: Cell, data: Split) -> Tensor:
     """What the model of a cell is trained on, (M, *item).
 
     The members; for a shadow a draw of as many, "online" from the samples to be judged, "offline" from the reference. On
-    fresh data the reference takes the members' place, and shadows hold what they hold elsewhere.
+    fresh data as many of the reference take the members' place, and shadows hold what they hold elsewhere.
     """
     if cell.shadow is None:
-        return data.reference if cell.model == "fresh" else data.members
+        return data.reference[: len(data.members)] if cell.model == "fresh" else data.members
     kind, index = cell.shadow
     known = torch.cat([data.members, data.nonmembers]) if kind == "online" else data.reference
     order = torch.randperm(len(known), generator=generator(cell.seed, "shadow", kind, index))
