@@ -22,6 +22,7 @@ class Recipe(BaseModel):
         ema: decay of the exponential moving average of the weights; the average is the model.
         time_power: training times are T (t_min + (1 − t_min) U^power), U uniform.
         clip: largest norm of the gradient.
+        network: a residual MLP, or a U-Net of one of two sizes for images and mels.
         width, depth: of the residual MLP.
         fourier: random Fourier features of the input, 0 for none.
         fourier_scale: standard deviation of their frequencies, for inputs of unit scale.
@@ -35,7 +36,7 @@ class Recipe(BaseModel):
     ema: float = Field(0.995, ge=0, lt=1)
     time_power: float = Field(1.0, ge=1, le=10)
     clip: float = Field(1.0, gt=0)
-    network: Literal["mlp"] = "mlp"
+    network: Literal["mlp", "unet-tiny", "unet-cifar"] = "mlp"
     width: int = Field(256, ge=8, le=8192)
     depth: int = Field(3, ge=1, le=64)
     fourier: int = Field(0, ge=0, le=4096)

@@ -58,4 +58,8 @@ class MLP(nn.Module):
 
 def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:
     """The network that a recipe names."""
-    return {"mlp": MLP}[recipe.network](blocks, shape, recipe)
+    if recipe.network == "mlp":
+        return MLP(blocks, shape, recipe)
+    from mibench.diffusion.unet import UNet
+
+    return UNet(blocks, shape, recipe.network)
