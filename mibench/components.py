@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "Attack", "Component", "Dataset", "Defense", "Modality", "ShadowKind", "Tier"]
 
-Modality = Literal["points", "image"]
+Modality = Literal["points", "image", "mel"]
 Access = Literal["data", "samples", "network", "gradients", "weights"]
 ShadowKind = Literal["online", "offline"]
 Tier = Literal["data", "samples", "network", "weights", "shadows"]
@@ -89,6 +89,10 @@ class Dataset(Component):
             generator: a CPU generator for data that is drawn; fixed data ignores it.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement pool()")
+
+    def parts(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Members, non-members and reference, each (N, *item), shuffled, where the data say which is which; else None."""
+        return None
 
 
 class Defense(Component):

@@ -68,13 +68,15 @@ def nearest(x: Tensor, points: Tensor) -> Tensor:
 
 
 def split(dataset: Dataset, seed: int) -> Split:
-    """Draw the split of a dataset for a seed.
+    """The split of a dataset for a seed: its own parts where it has such, else drawn from its pool.
 
     Raises:
         UsageError: where the pool is smaller than the sizes asked for, or holds values that are not finite.
     """
-    pool = dataset.pool(generator(seed, "pool"))
-    sizes = [dataset.members, dataset.nonmembers, dataset.reference]
+    if (own := dataset.parts(generator(seed, "split"))) is not None:
+        pool, sizes = torch.cat(own), [len(part) for part in own]
+    else:
+        pool, sizes = dataset.pool(generator(seed, "pool")), [dataset.members, dataset.nonmembers, dataset.reference]
     if len(pool) < sum(sizes):
         raise UsageError(
             f"dataset {dataset.label}: members + nonmembers + reference = {sum(sizes)}, but it holds {len(pool)} samples; "
@@ -82,5 +84,6 @@ def split(dataset: Dataset, seed: int) -> Split:
         )
     if not torch.isfinite(pool).all():
         raise UsageError(f"dataset {dataset.label}: the pool holds values that are not finite")
-    order = torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]
-    return Split(*torch.split(pool.float()[order], sizes))
+    if own is None:
+        pool = pool[torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]]
+    return Split(*torch.split(pool.float(), sizes))

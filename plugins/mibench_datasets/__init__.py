@@ -1,13 +1,17 @@
 """The bundled datasets."""
 
 from mibench import hookimpl
+from mibench_datasets.cifar10 import Cifar10
 from mibench_datasets.digits import Digits
+from mibench_datasets.images import Images
+from mibench_datasets.ljspeech import LJSpeech
+from mibench_datasets.speech import Speech
 from mibench_datasets.swiss_roll import SwissRoll
 
-__all__ = ["Digits", "SwissRoll"]
+__all__ = ["Cifar10", "Digits", "Images", "LJSpeech", "Speech", "SwissRoll"]
 
 
 @hookimpl
 def mibench_datasets():
-    """Swiss roll and digits."""
-    return [SwissRoll, Digits]
+    """Points, images and speech."""
+    return [SwissRoll, Digits, Images, Cifar10, Speech, LJSpeech]

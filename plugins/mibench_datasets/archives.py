@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from mibench import Dataset, MibenchError, UsageError
 
-__all__ = ["FILE_LIMIT", "TOTAL_LIMIT", "Archive", "FileDataset", "Folder", "Tar", "Zip", "open_archive"]
+__all__ = ["FILE_LIMIT", "NO_OPTION", "TOTAL_LIMIT", "Archive", "FileDataset", "Folder", "Tar", "Zip", "open_archive"]
 
 FILE_LIMIT = 256 * 2**20
 """Bytes that one file may have, unpacked."""
@@ -28,7 +28,7 @@ TOTAL_LIMIT = 32 * 2**30
 
 _CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 _DAMAGE = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, zlib.error)
-_NO_OPTION = re.compile(r"[,\[\]\x00-\x1f]|\+(?=\s*[A-Za-z])|^\s|\s$")
+NO_OPTION = re.compile(r"[,\[\]\x00-\x1f]|\+(?=\s*[A-Za-z])|^\s|\s$")
 
 
 class Archive:
@@ -220,8 +220,9 @@ def open_archive(path: str | Path) -> Archive:
     Raises:
         MibenchError: where there is none, or it cannot be read safely, see ``Folder``, ``Zip`` and ``Tar``.
     """
-    where = Path(path).expanduser()
+    where = Path(path)
     try:
+        where = where.expanduser()
         if where.is_dir():
             return Folder(where)
         if not where.exists():
@@ -260,7 +261,7 @@ class FileDataset(Dataset):
     @classmethod
     def _can_be_written(cls, path: str) -> str:
         """A label must name the same component again."""
-        if found := _NO_OPTION.search(path):
+        if found := NO_OPTION.search(path):
             raise ValueError(
                 f"a path with {found[0]!r} cannot be written as an option; rename it, or give a link to it"
             )

@@ -1,0 +1,122 @@
+"""A folder, zip or tar of images of any common format, each brought to one size and number of channels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from mibench import MibenchError
+from mibench_datasets.archives import FileDataset
+
+__all__ = ["Images", "decoded", "scaled", "unscaled"]
+
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "AVIF")
+"""What is read; formats that start other programs, such as EPS, are not."""
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """Uint8 values of any shape to float32 in [−1, 1]: x / 127.5 − 1, which ``unscaled`` takes back exactly."""
+    return pixels.float() / 127.5 - 1
+
+
+def unscaled(x: Tensor) -> Tensor:
+    """Values in [−1, 1] to the nearest uint8, clipped."""
+    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def decoded(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:
+    """The image in a file, (channels, size, size) uint8: its shorter side resized to ``size``, the middle cut out.
+
+    An image that is of this size keeps its values. EXIF orientation is followed, colour profiles are not; what is
+    transparent lies on white; of 16 bits the upper 8 are kept, rounded; of an animation or of several pages the first counts.
+
+    Raises:
+        ValueError: where it is no image of the formats known, is incomplete, or has values of no known range.
+        ModuleNotFoundError: without Pillow.
+    """
+    from PIL import Image, ImageOps
+
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+            image.load()
+            image = _eight_bit(ImageOps.exif_transpose(image))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("L" if channels == 1 else "RGB")
+        except Image.UnidentifiedImageError:
+            raise ValueError("is no image of a known format") from None
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise ValueError(f"has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
+        except Exception as error:  # decoders of damaged data raise errors of every kind
+            what = " ".join(str(error).split())[:120] or type(error).__name__
+            raise ValueError(f"is no readable image ({what})") from None
+    fitted = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _eight_bit(image: Any) -> Any:
+    """A Pillow image with values of more than 8 bits brought to 8, others as they are."""
+    from PIL import Image
+
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"its values from {values.min():g} to {values.max():g} have no known range; save it with 8 or 16 bits"
+        )
+    return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+
+
+class Images(FileDataset):
+    """Images from a folder or archive, in [−1, 1], resized and cut to a square; folders of classes are allowed."""
+
+    name: ClassVar = "images"
+    version: ClassVar = 1
+    modality: ClassVar = "image"
+    recipe: ClassVar = {"steps": 5000, "batch": 64, "width": 512}
+
+    size: int = Field(32, ge=8, le=1024, description="height and width in pixels")
+    channels: int = Field(3, description="3 for colour, 1 for grey levels")
+
+    @field_validator("channels")
+    @classmethod
+    def _one_or_three(cls, channels: int) -> int:
+        if channels not in (1, 3):
+            raise ValueError("1 or 3")
+        return channels
+
+    def pool(self, generator: torch.Generator) -> Tensor:
+        """(N, channels, size, size): as many images as are needed, drawn from all, in the order of their names.
+
+        Raises:
+            UsageError: without a path.
+            MibenchError: naming the file that is no readable image, or saying that there are none or that Pillow is missing.
+        """
+        archive = self.archive()
+        if not archive.names:
+            raise MibenchError(f"{archive.path} holds no files")
+        needed = self.members + self.nonmembers + self.reference
+        drawn = torch.randperm(len(archive.names), generator=generator)[:needed].sort().values.tolist()
+        wanted = [archive.names[k] for k in drawn]
+        rows = {}
+        for name, data in archive.files(wanted):
+            try:
+                rows[name] = decoded(data, self.size, self.channels)
+            except ModuleNotFoundError:
+                raise MibenchError("images need Pillow: pip install mibench[images]") from None
+            except ValueError as error:
+                raise MibenchError(f"{archive.path}: {name} {error}") from None
+        return scaled(torch.from_numpy(np.stack([rows[name] for name in wanted])))
