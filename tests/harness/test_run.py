@@ -50,10 +50,12 @@ PLUGIN = """
             os._exit(0)
 
     class Killed(Base):
-        "Is killed."
+        "Is killed half way, at the non-members."
         name = "killed"
         def score(self, model, x, ctx):
-            os.kill(os.getpid(), signal.SIGKILL)
+            if len(x) == 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return {"x": -x.flatten(1).norm(dim=1)}
 
     class Nonsense(Base):
         "Returns NaN."
@@ -154,6 +156,45 @@ def test_a_suite_runs_resumes_and_takes_another_attack_without_retraining(suite,
     assert edited.returncode == 1 and "was edited" in edited.stderr and "Traceback" not in edited.stderr
 
 
+def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
+    """Every kind of cell at once: run, resume, render, validate."""
+    text = SUITE.replace("controls = false", "checkpoints = [0.5]").replace('"vp", "hold2"', '"vp"')
+    (suite / "suite.toml").write_text(text.replace('"secmi:steps=5"', '"lira:shadows=3"'))
+    done = mibench("run", suite)
+    assert done.returncode == 0 and "11 of 11 cells done, 11 now, 0 failed" in done.stdout, done.stderr
+    # the target, exact and fresh models; the target and its shadows at both checkpoints are one job
+    assert done.stderr.count("trained  ") == 2 * (1 + 3) + 2
+    assert "4 models of vp train " in done.stderr and "evaluations of the network asked for" in done.stderr
+    logs = {path.stem for path in (tmp_path / "store" / "logs").iterdir()}
+    models = {path.name for path in (tmp_path / "store" / "models").iterdir()}
+    assert len(models) == 10 and len(models & logs) == 3
+    names = {path.name: path for path in (suite / "records").rglob("*.json")}
+    kinds = ("", "-at15", "-exact", "-fresh")
+    assert set(names) == {
+        "utility-s0.json",
+        "utility-at15-s0.json",
+        "blind-fresh-s0.json",
+        *(f"{attack}{kind}-s0.json" for attack in ("pia", "lira_shadows_3") for kind in kinds),
+    }
+    halves = [read_record(names[f"lira_shadows_3{kind}-s0.json"]) for kind in kinds[:2]]
+    assert [record.model["steps"] for record in halves] == [30, 15]
+    assert all(len(record.model["shadows"]) == 3 and record.attack.tier == "shadows" for record in halves)
+    assert read_record(names["pia-exact-s0.json"]).attack.calibrated.auroc.value > 0.9
+
+    before = stamps(suite / "records")
+    again = mibench("run", suite)
+    assert again.returncode == 0 and "11 of 11 cells done, 0 now" in again.stdout
+    assert stamps(suite / "records") == before and "trained" not in again.stderr
+
+    assert mibench("validate", suite).returncode == 0
+    assert mibench("leaderboard", suite).returncode == 0
+    page = (suite / "README.md").read_text()
+    assert "worst known attack: **shadow models**" in page and "### Controls of" in page and "`blind`" in page
+    assert "along the training" in page and "| step 15 |" in page
+    assert "3 of 3 records are there. 8 of checkpoints and controls are beside them." in page
+    assert mibench("leaderboard", suite, "--check").returncode == 0
+
+
 def test_misbehaving_attacks_cost_their_own_cell_only(suite, tmp_path):
     plugin = tmp_path / "bad.py"
     plugin.write_text(textwrap.dedent(PLUGIN))
@@ -172,6 +213,8 @@ def test_misbehaving_attacks_cost_their_own_cell_only(suite, tmp_path):
     ):
         assert cause in done.stderr
     assert "Traceback" not in done.stderr
+    kept = {path.name.removesuffix("-s0.json") for path in (suite / "records").rglob("*.json")}
+    assert kept == {"utility", "secmi_steps_5", "pia", "learns"}
     logs = "".join(path.read_text() for path in (tmp_path / "store" / "logs").iterdir())
     assert "on purpose" in logs and "Traceback" in logs
     status = mibench("status", suite, "--plugin", plugin)

@@ -1,0 +1,205 @@
+"""All attacks of a model in one process: what they share, and what one that misbehaves costs the others."""
+
+import re
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+from benches import Scored, attacked, cell, judged, made
+
+import mibench.harness.measure
+from mibench.components import Defense
+from mibench.data import split
+from mibench.diffusion.denoisers import ExactDenoiser
+from mibench.diffusion.model import Model
+from mibench.errors import Diverged, NotApplicable
+from mibench.harness.store import Store
+from mibench.plugins import load
+
+SAMPLES = 60
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def exact(store):
+    """The cell of an exact model that is in the store."""
+    target = cell()
+    made([target], store)
+    return target
+
+
+def shared(count):
+    """Four attacks on one grid of so many times."""
+    times = ",".join(f"{k / 50:g}" for k in range(1, count + 1))
+    return [
+        f"loss:draws=1,times=[{times}]",
+        f"secmi:stride=0.02,steps={count}",
+        f"pia:times=[{times}]",
+        f"pian:times=[{times}]",
+    ]
+
+
+def counts(outcome):
+    """Evaluations asked for and made, for each sample."""
+    (line,) = outcome.said
+    asked, done = re.search(r"(\d+) evaluations of the network asked for, (\d+) made", line).groups()
+    return int(asked) / SAMPLES, int(done) / SAMPLES
+
+
+@pytest.mark.parametrize(("count", "asked", "evaluations"), [(10, 43, 41), (30, 123, 121)])
+def test_no_point_is_evaluated_twice(store, tmp_path, count, asked, evaluations):
+    """What the three chains start from is one point; and the scores are those that each attack gives alone."""
+    cells = [cell(attack, model="trained") for attack in shared(count)]
+    made(cells, store)
+    outcome = judged(cells, store)
+    assert not outcome.failures and counts(outcome) == (asked, evaluations)
+    for one in cells:
+        record = outcome.records[one.labels["attack"]]
+        assert record.cost["forwards"] == (count if one.attack.name == "loss" else count + 1)
+        apart = Store(tmp_path / f"apart-{one.attack.name}")
+        made([one], apart)
+        alone = judged([one], apart).records[one.labels["attack"]]
+        assert alone.key == record.key and alone.cost == record.cost
+        together, single = (where.load("scores", record.key)[0] for where in (store, apart))
+        assert together.keys() == single.keys()
+        assert all(torch.equal(together[name], single[name]) for name in together)
+
+
+class Counted(Defense):
+    """Answers through a counter, as one whose answers are random or limited would."""
+
+    name = "counted"
+    asked: ClassVar = []
+
+    def process(self):
+        return load().components["defense"]["vp"]().process()
+
+    def release(self, model):
+        def denoiser(u, kernel):
+            self.asked.append(len(u))
+            return model.denoiser(u, kernel)
+
+        return Model(model.process, denoiser, model.shape, model.device, model.memory)
+
+
+def test_a_released_model_with_another_denoiser_shares_nothing(store, monkeypatch):
+    monkeypatch.setattr(Counted, "asked", [])
+    cells = [replace(cell(attack), defense=Counted()) for attack in shared(3)]
+    made(cells, store)
+    outcome = judged(cells, store)
+    assert len(outcome.records) == 4 and not outcome.said
+    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * SAMPLES
+
+
+def norm(x):
+    return -x.flatten(1).norm(dim=1)
+
+
+def other_settings(model, x, ctx):
+    """Members and non-members are batches of their own here, of 20 and 40."""
+    return {"x": norm(x)} if len(x) == 20 else {"y": norm(x)}
+
+
+def with_gradients(model, x, ctx):
+    with torch.enable_grad():
+        return {"x": norm(x.clone().requires_grad_())}
+
+
+def raising(model, x, ctx):
+    raise RuntimeError("on purpose")
+
+
+BAD = {
+    "nan": (lambda m, x, c: {"x": norm(x) * torch.nan}, "setting 'x': a score is NaN or infinite"),
+    "infinite": (lambda m, x, c: {"x": norm(x) * torch.inf}, "setting 'x': a score is NaN or infinite"),
+    "one-nan": (lambda m, x, c: {"y": norm(x), "x": norm(x).index_fill(0, torch.tensor(3), torch.nan)}, "setting 'x'"),
+    "shape": (lambda m, x, c: {"x": x.flatten(1)}, r"expected a tensor of shape (20,), got (20, 64)"),
+    "scalar": (lambda m, x, c: {"x": norm(x).mean()}, "expected a tensor of shape (20,), got ()"),
+    "array": (lambda m, x, c: {"x": norm(x).numpy()}, "expected a tensor of shape (20,), got ndarray"),
+    "constant": (lambda m, x, c: {"x": torch.ones(len(x))}, "attack constant gives every sample the same score"),
+    "integers": (lambda m, x, c: {"x": torch.arange(len(x))}, "floating-point numbers, got torch.int64"),
+    "gradients": (with_gradients, "on the device of the model, without gradients"),
+    "elsewhere": (lambda m, x, c: {"x": norm(x).to("meta")}, "on the device of the model, without gradients"),
+    "no-dict": (lambda m, x, c: norm(x), "returned Tensor; it must return a dict of tensors"),
+    "empty": (lambda m, x, c: {}, "it must return a dict of tensors, one per setting"),
+    "settings": (other_settings, "attack settings does not return the same settings for every batch"),
+    "no-string": (lambda m, x, c: {0.1: norm(x)}, "setting 0.1: the name of a setting must be a string"),
+    "raises": (raising, "on purpose"),
+}
+
+
+def test_an_attack_that_misbehaves_costs_its_own_cell(exact, store):
+    """Each wrong answer is named in one line, and the neighbours before, between and after finish as they would alone."""
+    bad = [Scored.by(name, score) for name, (score, _) in BAD.items()]
+    cells = [attacked(exact, attack) for attack in ("pia", *bad[:7], "secmi", *bad[7:], "loss:draws=1")]
+    outcome = judged(cells, store)
+    assert set(outcome.records) == {"pia", "secmi", "loss:draws=1"} and set(outcome.failures) == set(BAD)
+    for name, (_, message) in BAD.items():
+        assert message in str(outcome.failures[name]) and "\n" not in str(outcome.failures[name]), name
+    assert not any(
+        store.has("scores", one.key(store.meta("models", exact.model_key)["digest"]))
+        for one in cells
+        if one.attack in bad
+    )
+    apart = Store(store.root.with_name("apart"))
+    made([exact], apart)
+    alone = judged([attacked(exact, "secmi")], apart)
+    assert alone.records["secmi"].attack == outcome.records["secmi"].attack
+
+
+def test_one_setting_may_be_constant(exact, store):
+    """Only where no setting tells anything is there nothing to report."""
+    attack = Scored.by("half", lambda model, x, ctx: {"x": torch.ones(len(x)), "y": norm(x)})
+    record = judged([attacked(exact, attack)], store).records["half"]
+    assert record.attack.settings["x"] == (0.5, 0.5) and record.attack.published.setting == "x"
+
+
+def refuse(*_):
+    raise NotApplicable("needs the weights")
+
+
+@pytest.mark.parametrize("when", ["fit", "score"])
+def test_an_attack_that_does_not_apply(exact, store, when):
+    if when == "fit":
+        attack = Scored.by("choosy", lambda model, x, ctx: {"x": norm(x)}, fit=refuse)
+    else:
+        attack = Scored.by("choosy", refuse)
+    outcome = judged([attacked(exact, attack), attacked(exact, "pia")], store)
+    record = outcome.records["choosy"]
+    assert (record.status, record.reason, record.attack) == ("n/a", "needs the weights", None)
+    assert outcome.records["pia"].status == "done" and not outcome.failures
+
+
+@pytest.mark.parametrize("batch", [512, 8])
+def test_a_sample_that_diverges_is_counted_over_the_split(exact, store, monkeypatch, batch):
+    monkeypatch.setattr(mibench.harness.measure, "BATCH", batch)
+    culprit = split(exact.dataset, exact.seed).nonmembers[13].double()
+
+    def score(model, x, ctx):
+        found = (x == culprit).flatten(1).all(1).nonzero()
+        if len(found):
+            raise Diverged(int(found[0]), 0.25)
+        return {"x": norm(x)}
+
+    outcome = judged([attacked(exact, Scored.by("unstable", score)), attacked(exact, "pia")], store)
+    assert str(outcome.failures["unstable"]) == "sample 33 leaves the finite numbers at t = 0.25"
+    assert outcome.records["pia"].status == "done"
+
+
+def test_stored_scores_are_not_computed_again(exact, store, monkeypatch):
+    cells = [attacked(exact, attack) for attack in ("pia", "secmi:steps=3")]
+    first = judged(cells, store)
+
+    def broken(self, u, kernel):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(ExactDenoiser, "__call__", broken)
+    again = judged(cells, store)
+    assert again.records == first.records and len(again.records) == 2 and not again.said
+    more = judged([*cells, attacked(exact, "loss:draws=1")], store)
+    assert more.records == first.records and "the network was asked" in str(more.failures["loss:draws=1"])
