@@ -1,0 +1,197 @@
+"""Inception features of images: the space whose Fréchet distance is the FID.
+
+The network is pytorch-fid's InceptionV3, a port of the TensorFlow graph with which Heusel et al. (arXiv 1706.08500)
+defined the FID, up to its final average pooling. Its weights are not distributed with this package: `weights_file` says
+where they are looked for. Any other weights give another space, under another name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mibench.errors import MibenchError
+
+__all__ = ["FID_SPACE", "SHA256", "Inception", "heading", "weights_file"]
+
+FID_SPACE = "inception-2048"
+"""The name of the space whose distance is called FID."""
+
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""sha256 of pytorch-fid's weights, 95 628 359 bytes."""
+
+VARIABLE = "MIBENCH_INCEPTION"
+"""The environment variable that names the file of weights."""
+
+
+def heading(space: str) -> str:
+    """What the Fréchet distance in the space of this name is called: FID with Inception features, else FD."""
+    return "FID" if space == FID_SPACE else "FD"
+
+
+class Inception:
+    """2048 features of images in [-1, 1]: pytorch-fid's InceptionV3, its final average pooling.
+
+    Images are clamped to [-1, 1], as those that are saved to files are, a grey one is repeated in all three channels,
+    and all are resized to 299x299 (bilinear, without antialiasing), as in pytorch-fid. The network runs in float32, TF32
+    and autocast off; batches of different sizes agree to rounding in float32.
+
+    Args:
+        weights: the file of weights; else as `weights_file`.
+        device: where the network runs.
+        batch: images per pass: the bound on memory, about 10 MB each on the CPU.
+        sha256: the digest that the weights must have. With another than pytorch-fid's the space is named
+            ``inception-2048-<first 8 digits>`` and its distance is not the FID.
+
+    Raises:
+        MibenchError: pytorch-fid or torchvision is missing or does not load, or as `weights_file`, or the file holds no
+            weights of this network.
+        ValueError: batch below 1.
+    """
+
+    version = 1
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        batch: int = 50,
+        sha256: str = SHA256,
+    ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
+        self.name = FID_SPACE if sha256 == SHA256 else f"{FID_SPACE}-{sha256[:8]}"
+        self.device, self.batch = torch.device(device), batch
+        net, url = _untrained()
+        file = weights_file(weights, url=url, sha256=sha256)
+        try:
+            net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise MibenchError(f"{file} holds no Inception weights: {reason[:120]}") from None
+        net.fc = nn.Identity()
+        self._net = net.eval().requires_grad_(False).to(self.device)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """The features of images x, (B, C, H, W) to (B, 2048) float64 on the CPU.
+
+        Raises:
+            ValueError: x is not of shape (B, 1 or 3, H, W) with H and W of at least 32, or holds integers.
+        """
+        if x.ndim != 4 or x.shape[1] not in (1, 3) or min(x.shape[2:]) < 32:
+            raise ValueError(f"images must have shape (B, 1 or 3, H, W) with H, W >= 32, not {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"images must be floating point in [-1, 1], not {x.dtype}")
+        found = [torch.empty(0, 2048, dtype=torch.float64)]
+        with torch.autocast(self.device.type, enabled=False), _no_tf32():
+            for c in torch.split(x.detach(), self.batch) if len(x) else ():
+                h = c.to(device=self.device, dtype=torch.float32).clamp(-1, 1).expand(-1, 3, -1, -1)
+                h = functional.interpolate(h, size=(299, 299), mode="bilinear", align_corners=False)
+                found.append(self._net(h).to(device="cpu", dtype=torch.float64))
+        return torch.cat(found)
+
+
+@contextmanager
+def _no_tf32() -> Iterator[None]:
+    """Convolutions on a GPU in float32 proper; afterwards as before."""
+    cudnn: Any = torch.backends.cudnn
+    conv = cudnn.conv
+    before = conv.fp32_precision
+    conv.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        conv.fp32_precision = before
+
+
+def weights_file(path: str | os.PathLike[str] | None = None, *, url: str, sha256: str = SHA256) -> Path:
+    """The file of weights, its digest checked: the one given, else the one in torch's hub cache, else downloaded there.
+
+    Args:
+        path: a file; without it ``$MIBENCH_INCEPTION``.
+        url: where the weights come from; its last part is their name in the cache.
+        sha256: the digest that the file must have.
+
+    Raises:
+        MibenchError: no such file, another digest, or the download fails; nothing is left half-written.
+    """
+    given = path or os.environ.get(VARIABLE)
+    file = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not given and not file.exists():
+        _download(url, file, sha256)
+        return file
+    try:
+        with open(file, "rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+    except OSError as error:
+        raise MibenchError(
+            f"the Inception weights {file} cannot be read: {error.strerror}; get them from {url}"
+        ) from None
+    if digest != sha256:
+        raise MibenchError(
+            f"{file}: sha256 {digest[:12]}… is not {sha256[:12]}…, that of the Inception weights from {url}"
+        )
+    return file
+
+
+def _download(url: str, file: Path, sha256: str) -> None:
+    """Fetch a file whole or not at all: temporary file, digest, rename."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".making-")
+        try:
+            with open(handle, "w+b") as out:
+                with urllib.request.urlopen(url, timeout=30) as source:
+                    shutil.copyfileobj(source, out)
+                out.seek(0)
+                digest = hashlib.file_digest(out, "sha256").hexdigest()
+            if digest != sha256:
+                raise MibenchError(f"{url}: what came has sha256 {digest[:12]}…, not {sha256[:12]}…; try again")
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, file)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, HTTPException) as error:
+        raise MibenchError(
+            f"the FID needs Inception weights, and {url} did not come ({error}): put the file at {file} or name it in {VARIABLE}"
+        ) from None
+
+
+def _untrained() -> tuple[nn.Module, str]:
+    """pytorch-fid's network without weights, and where its weights come from.
+
+    Raises:
+        MibenchError: pytorch-fid or torchvision is missing or does not load.
+    """
+    try:
+        from pytorch_fid import inception as fid
+        from torchvision.models import inception_v3
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise MibenchError(f"Inception features need more ({reason[:120]}): pip install 'mibench[fid]'") from None
+    net: nn.Module = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+    net.Mixed_5b = fid.FIDInceptionA(192, pool_features=32)
+    net.Mixed_5c = fid.FIDInceptionA(256, pool_features=64)
+    net.Mixed_5d = fid.FIDInceptionA(288, pool_features=64)
+    net.Mixed_6b = fid.FIDInceptionC(768, channels_7x7=128)
+    net.Mixed_6c = fid.FIDInceptionC(768, channels_7x7=160)
+    net.Mixed_6d = fid.FIDInceptionC(768, channels_7x7=160)
+    net.Mixed_6e = fid.FIDInceptionC(768, channels_7x7=192)
+    net.Mixed_7b = fid.FIDInceptionE_1(1280)
+    net.Mixed_7c = fid.FIDInceptionE_2(2048)
+    return net, str(fid.FID_WEIGHTS_URL)
