@@ -36,7 +36,24 @@ def jiggle(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     return moved.view_as(x)
 
 
-MOVES: dict[str, Move] = {"image": crop, "points": jiggle}
+def shift_and_mask(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Spectrograms (B, C, bands, frames) a little earlier or later, with a run of bands at rest.
+
+    The shift is .02 to .1 of the length, interpolated, the border repeated; the run, of .05 to .2 of the bands, as in
+    SpecAugment (1904.08779), is held at its mean over time. A sound that does not change in time stays what it is.
+    """
+    side, place = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    shift = (0.02 + 0.08 * strength) * (1 if side < 0.5 else -1)
+    window = torch.tensor([[1, 0, 2 * shift], [0, 1, 0]], dtype=x.dtype, device=x.device)
+    grid = functional.affine_grid(window.expand(len(x), 2, 3), list(x.shape), align_corners=False)
+    moved: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    count = max(1, round((0.05 + 0.15 * strength) * x.shape[2]))
+    first = int(place * (x.shape[2] - count + 1))
+    run = moved[:, :, first : first + count]
+    return torch.cat([moved[:, :, :first], run.mean(3, keepdim=True).expand_as(run), moved[:, :, first + count :]], 2)
+
+
+MOVES: dict[str, Move] = {"image": crop, "mel": shift_and_mask, "points": jiggle}
 
 
 def neighbours(x: Tensor, count: int, modality: str, generator: torch.Generator) -> list[Tensor]:

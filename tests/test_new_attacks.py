@@ -80,6 +80,23 @@ def test_neighbours_are_near_and_move_every_sample_alike(kind):
         torch.testing.assert_close(one[:1], again)
 
 
+def test_moves_of_spectrograms_shift_in_time_and_rest_a_run_of_bands():
+    """A constant sound stays; a click is moved by the same time everywhere but in the bands at rest."""
+    constant = torch.arange(40.0, dtype=torch.float64)[None, None, :, None].expand(2, 1, 40, 32)
+    click = torch.zeros(1, 1, 40, 32, dtype=torch.float64)
+    click[..., 16] = 1
+    time = torch.arange(32, dtype=torch.float64)
+    for still, moved in zip(
+        neighbours(constant, 5, "mel", generator(0, "x")), neighbours(click, 5, "mel", generator(0, "x")), strict=True
+    ):
+        torch.testing.assert_close(still, constant)
+        at_rest = moved[0, 0].std(1) < 1e-9
+        assert 2 <= at_rest.sum() <= 8
+        shift = (moved[0, 0, ~at_rest] @ time - 16).abs()
+        torch.testing.assert_close(shift, shift[:1].expand_as(shift))
+        assert 0.02 * 32 - 1e-6 <= shift[0] <= 0.1 * 32 + 1e-6
+
+
 def test_points_of_the_plane_have_neighbours():
     x = torch.randn(4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert all(0 < (one - x).norm() < 1 for one in neighbours(x, 3, "points", generator(0, "x")))

@@ -43,7 +43,7 @@ def draw(plan: Plan, out: Path) -> list[Path]:
     paths = []
     for dataset, panels in rows.items():
         path = out / f"samples-{''.join(c if c.isalnum() else '-' for c in dataset)}.png"
-        figure = {"points": _points, "image": _images}[kinds[dataset]](panels)
+        figure = {"points": _points, "image": _images, "mel": _mels}[kinds[dataset]](panels)
         try:
             out.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -64,6 +64,11 @@ def _points(panels: dict[str, Tensor]) -> Any:
         axis.axis("off")
     figure.tight_layout()
     return figure
+
+
+def _mels(panels: dict[str, Tensor]) -> Any:
+    """Spectrograms as images, low bands at the bottom."""
+    return _images({name: x.flip(2) for name, x in panels.items()})
 
 
 def _images(panels: dict[str, Tensor]) -> Any:

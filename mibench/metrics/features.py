@@ -15,6 +15,9 @@ two moments, the distance between the reference's halves (floor), and Gaussian o
 100 members cover a swiss roll so unevenly that the ratio is below 3 on 7 of the 20 splits; in every other space tried
 (128 to 512 features, paired, quasi-random, two-layer) it was on 3 or more. Points are to be of about unit scale: at
 half of it the ratios fall to about 0.7 of these, at twice to about 0.8.
+
+Spectrograms share the images' space: of spoken digits (40 bands, 32 frames; 100 and 200 members, three splits each) a
+Gaussian is 3.8 to 30 times further than copies, a shift by three bands 3 to 14 times the floor.
 """
 
 from __future__ import annotations
@@ -112,7 +115,11 @@ def feature_space(modality: str) -> FeatureSpace:
     Raises:
         ValueError: the modality has none; the message names those that have.
     """
-    spaces: dict[str, type[RandomFourier] | type[RandomConv]] = {"image": RandomConv, "points": RandomFourier}
+    spaces: dict[str, type[RandomFourier] | type[RandomConv]] = {
+        "image": RandomConv,
+        "mel": RandomConv,
+        "points": RandomFourier,
+    }
     if modality not in spaces:
         raise ValueError(f"no feature space for modality {modality!r}; known: {', '.join(spaces)}")
     return spaces[modality]()

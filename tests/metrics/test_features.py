@@ -134,7 +134,7 @@ def test_pinned(modality: str, item: tuple[int, ...], expected: list[float]) -> 
 
 def test_names_and_refusals() -> None:
     assert [feature_space(m).name for m in MODALITIES] == ["random-fourier-128", "random-conv-64"]
-    with pytest.raises(ValueError, match="'text'; known: image, points"):
+    with pytest.raises(ValueError, match="'text'; known: image, mel, points"):
         feature_space("text")
     for modality, shape in (("points", (4,)), ("points", (4, 2, 2)), ("image", (4, 8, 8)), ("image", (4, 1, 4, 8))):
         with pytest.raises(ValueError, match="must have shape"):

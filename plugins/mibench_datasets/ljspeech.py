@@ -1,0 +1,75 @@
+"""A corpus in the layout of LJ Speech: ``metadata.csv`` and ``wavs/<id>.wav``."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mibench import MibenchError
+from mibench_datasets.archives import Archive
+from mibench_datasets.speech import Speech
+
+__all__ = ["LJSpeech"]
+
+METADATA = "metadata.csv"
+
+
+class LJSpeech(Speech):
+    """LJ Speech, or any corpus in its layout, as log-mel spectrograms as HiFi-GAN and Grad-TTS take them."""
+
+    name: ClassVar = "ljspeech"
+    version: ClassVar = 1
+    paper: ClassVar = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
+
+    mel: Literal["hifigan", "short"] = Field(
+        "hifigan", description="hifigan: 22 050 Hz, 80 bands, hop 11.6 ms; short: 8 kHz, 40 bands, hop 16 ms"
+    )
+    frames: int = Field(128, ge=8, le=4096, description="length of an item, in hops")
+    crop: Literal["energy", "random"] = Field(
+        "random", description="which stretch of a clip: around its energy, or drawn by the seed"
+    )
+    peak: bool = Field(False, description="whether each clip is scaled to a peak of 1")
+
+    def counted(self, name: str) -> str | None:
+        """The list and the wavs, by their names below the folder of the corpus."""
+        parts = name.split("/")
+        if parts[-1] == METADATA:
+            return METADATA
+        return "/".join(parts[parts.index("wavs") :]) if "wavs" in parts[:-1] else None
+
+    def wavs(self, archive: Archive) -> list[str]:
+        """The clips that ``metadata.csv`` lists, lines of ``id|text|normalised text``; others do not count.
+
+        Raises:
+            MibenchError: naming what is missing, or the line that is malformed or repeats an earlier one.
+        """
+        lists = [name for name in archive.names if name.split("/")[-1] == METADATA]
+        if len(lists) != 1:
+            found = f"{len(lists)} files" if lists else "no file"
+            raise MibenchError(
+                f"{archive.path} holds {found} {METADATA}; the layout of LJ Speech has one, beside wavs/"
+            )
+        folder = lists[0].removesuffix(METADATA)
+        try:
+            lines = archive.read(lists[0]).decode("utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise MibenchError(f"{archive.path}: {lists[0]} is not UTF-8 ({error.reason})") from None
+        names: dict[str, int] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            clip, *text = line.split("|")
+            name = f"{folder}wavs/{clip}.wav"
+            if not clip.strip() or not 1 <= len(text) <= 2:
+                raise MibenchError(f"{archive.path}: {lists[0]} line {number} is not id|text|normalised text")
+            if name in names:
+                raise MibenchError(f"{archive.path}: {lists[0]} line {number} repeats {clip!r} of line {names[name]}")
+            names[name] = number
+        known = set(archive.names)
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise MibenchError(f"{archive.path}: {len(missing)} of {len(names)} wavs are missing, such as {missing[0]}")
+        if not names:
+            raise MibenchError(f"{archive.path}: {lists[0]} lists no clips")
+        return list(names)
