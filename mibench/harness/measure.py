@@ -85,7 +85,10 @@ class _Bench:
         """The model as its defense releases it, anew for each attacker."""
         model = self.model
         own = Model(model.process, model.denoiser, model.shape, model.device, self.memory)
-        released = self.target.defense.release(own)
+        return self._release(own)
+
+    def _release(self, model: Model) -> Model:
+        released = self.target.defense.release(model)
         if released.denoiser is not model.denoiser:
             released.memory = None  # its answers may be random, or counted
         return released
@@ -96,11 +99,11 @@ class _Bench:
         if cell.shadow not in self._shadows:
             members = training_data(cell, self.data)
             if cell.model == "trained":
-                model = open_model(cell, self.store, self.data, self.device)[0]
+                model = open_model(cell, self.store, self.data, self.device, self.memory)[0]
             else:
                 points = members.to(self.device)
-                model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device)
-            self._shadows[cell.shadow] = Shadow(self.target.defense.release(model), members)
+                model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device, self.memory)
+            self._shadows[cell.shadow] = Shadow(self._release(model), members)
         return self._shadows[cell.shadow]
 
     def context(self, cell: Cell, model: Model) -> Context:
@@ -197,7 +200,8 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
                 report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
             elif not bench.judge(place):
                 attacker = _Attacker(place, cell, model, bench.context(cell, model))
-                cell.attack.fit(model, *bench.calibration(), attacker.ctx)
+                with torch.no_grad():
+                    cell.attack.fit(model, *bench.calibration(), attacker.ctx)
                 attacker.seconds = time.monotonic() - began
                 model.cost = attacker.cost
                 running.append(attacker)
@@ -209,7 +213,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
         for attacker in list(running):
             began = time.monotonic()
             with bench.guarded(attacker.place, running):
-                for setting, values in _scores(attacker, x, first).items():
+                for setting, values in _scores(attacker, x.clone(), first).items():
                     attacker.rows.setdefault(f"{name}/{setting}", []).append(values)
             attacker.seconds += time.monotonic() - began
             done += 1

@@ -230,6 +230,12 @@ def _metrics_version(path: Path) -> int:
         return METRICS
 
 
+def _outdated(path: Path, version: int) -> OutdatedError:
+    return OutdatedError(
+        f"{path} has metrics of version {version} and not {METRICS}; run the suite again, which takes its stored scores"
+    )
+
+
 def read_record(path: Path) -> Record:
     """Read and check a record.
 
@@ -242,9 +248,7 @@ def read_record(path: Path) -> Record:
         record = Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
         if (old := _metrics_version(path)) < METRICS:
-            raise OutdatedError(
-                f"{path} has metrics of version {old} and not {METRICS}; run the suite again, which takes its stored scores"
-            ) from None
+            raise _outdated(path, old) from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise MibenchError(
@@ -254,4 +258,6 @@ def read_record(path: Path) -> Record:
         raise MibenchError(f"cannot read {path}: {error.strerror}") from None
     if record.digest != record.content_digest():
         raise MibenchError(f"{path} was edited after it was written (its digest differs); {remedy}")
+    if record.attack and record.attack.version < METRICS:
+        raise _outdated(path, record.attack.version)
     return record

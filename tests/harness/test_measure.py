@@ -203,3 +203,38 @@ def test_stored_scores_are_not_computed_again(exact, store, monkeypatch):
     assert again.records == first.records and len(again.records) == 2 and not again.said
     more = judged([*cells, attacked(exact, "loss:draws=1")], store)
     assert more.records == first.records and "the network was asked" in str(more.failures["loss:draws=1"])
+
+
+def test_what_an_attack_does_to_its_samples_is_its_own_affair(exact, store):
+    def overwrite(model, x, ctx):
+        x.zero_()
+        return {"x": torch.arange(len(x)).double()}
+
+    together = judged([attacked(exact, Scored.by("rude", overwrite)), attacked(exact, "pia")], store).records["pia"]
+    apart = Store(store.root.with_name("apart"))
+    made([exact], apart)
+    assert together.attack == judged([attacked(exact, "pia")], apart).records["pia"].attack
+
+
+def test_what_attacks_learn_from_is_not_evaluated_twice_either(store):
+    answers = []
+
+    def fit(self, model, members, nonmembers, ctx):
+        answers.append(model.eps(model.at_rest(members), 0.1))
+
+    one = cell(model="trained")
+    made([one], store)
+    learners = [Scored.by(name, lambda model, x, ctx: {"x": norm(x)}, fit=fit) for name in ("one", "other")]
+    outcome = judged([attacked(one, attack) for attack in learners], store)
+    assert not any(answer.requires_grad for answer in answers) and torch.equal(*answers)
+    assert counts(outcome) == (8 / SAMPLES, 4 / SAMPLES)
+
+
+def test_answers_of_shadow_models_are_shared(store):
+    cells = [
+        cell(f"lira:shadows=2,draws=2,times=[0.1],variance={variance}", model="trained")
+        for variance in ("pooled", "sample")
+    ]
+    made(cells, store)
+    asked, done = counts(judged(cells, store))
+    assert asked == 2 * done and done * SAMPLES == 2 * (3 * SAMPLES + 2 * 12)
