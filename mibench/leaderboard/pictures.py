@@ -72,7 +72,7 @@ def _mels(panels: dict[str, Tensor]) -> Any:
 
 
 def _images(panels: dict[str, Tensor]) -> Any:
-    count = 20
+    count = min(20, *(len(x) for x in panels.values()))
     figure, axes = plt.subplots(len(panels), count, figsize=(count * 0.5, len(panels) * 0.55), squeeze=False)
     for row, (name, x) in zip(axes, panels.items(), strict=True):
         for axis, image in zip(row, x[:count], strict=True):

@@ -25,7 +25,6 @@ class LJSpeech(Speech):
     mel: Literal["hifigan", "short"] = Field(
         "hifigan", description="hifigan: 22 050 Hz, 80 bands, hop 11.6 ms; short: 8 kHz, 40 bands, hop 16 ms"
     )
-    frames: int = Field(128, ge=8, le=4096, description="length of an item, in hops")
     crop: Literal["energy", "random"] = Field(
         "random", description="which stretch of a clip: around its energy, or drawn by the seed"
     )
