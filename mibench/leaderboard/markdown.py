@@ -12,7 +12,7 @@ from mibench.harness.suite import BLIND
 from mibench.leaderboard.details import settings, sizes, training, versions
 from mibench.leaderboard.guide import GUIDE
 from mibench.leaderboard.notes import Notes
-from mibench.leaderboard.tables import UTILITY, Board, Spread, matched, open_board, spread
+from mibench.leaderboard.tables import PLOT, UTILITY, Board, Spread, matched, open_board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, numbers, rate, rates, signed, span, table
 
 __all__ = ["check", "render"]
@@ -72,6 +72,9 @@ class _Page:
         )
         status += f" {beside} of checkpoints and controls are beside them." if beside else ""
         parts = [f"# {suite.title}", self._warnings(), suite.description.strip(), status]
+        parts += (
+            [f"![Worst known AUROC against FD along each training]({PLOT})"] if len(board.checkpoints()) > 1 else []
+        )
         for dataset in board.datasets():
             parts += [f"## {dataset}", self._main(dataset)]
             if along := self._along(dataset):
@@ -154,14 +157,14 @@ class _Page:
     def _along(self, dataset: str) -> str:
         """Privacy and utility at every checkpoint, and at the baseline's distances."""
         board, baseline = self.board, self._baseline(dataset)
-        if len(board.checkpoints()) < 2:
+        if len(board.checkpoints(dataset)) < 2:
             return ""
-        names = [f"step {step}" if step else "end" for step in board.checkpoints()]
+        names = [f"step {step}" if step else "end" for step in board.checkpoints(dataset)]
         paths = {defense: board.path(dataset, defense) for defense in board.defenses(dataset)}
         rows = []
         for defense, path in paths.items():
             at = {step: f"{rate(area)} at {number(distance)}" for step, distance, area in path}
-            rows.append([code(defense), *(at.get(step, MISSING) for step in board.checkpoints())])
+            rows.append([code(defense), *(at.get(step, MISSING) for step in board.checkpoints(dataset))])
         parts = [
             "Largest calibrated AUROC of the attacks, at the distance (FD) that the model then has, after equal training."
         ]

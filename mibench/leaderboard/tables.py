@@ -157,9 +157,13 @@ class Board:
         """The same board for another kind of model or checkpoint."""
         return replace(self, kind=(model, checkpoint))
 
-    def checkpoints(self) -> list[int]:
-        """The steps after which trained models were measured, 0 for the end, which comes last."""
-        steps = {checkpoint for model, checkpoint in self.kinds if model == self.kind[0]}
+    def checkpoints(self, dataset: str | None = None) -> list[int]:
+        """The steps after which trained models (of a dataset) were measured, 0 for the end, which comes last."""
+        steps = {
+            checkpoint
+            for (model, checkpoint), cells in self.kinds.items()
+            if model == self.kind[0] and any(dataset in (None, cell[0]) for cell in cells)
+        }
         return sorted(steps, key=lambda step: step or math.inf)
 
     @property
@@ -285,7 +289,7 @@ class Board:
     def path(self, dataset: str, defense: str) -> list[tuple[int, float, float]]:
         """Steps (0 for the end), mean distance and worst known AUROC at each checkpoint, in the order of training."""
         points = []
-        for step in self.checkpoints():
+        for step in self.checkpoints(dataset):
             then = self.at(self.kind[0], step)
             distance = spread(then.utilities(dataset, defense), lambda u: u.distance)
             worst = then.worst(dataset, defense)
