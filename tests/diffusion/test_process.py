@@ -6,8 +6,6 @@ Numbers such as "§1" are the sections of the project's mathematics.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cache
 
 import mpmath as mp
 import numpy as np
@@ -206,8 +204,9 @@ def exact(n: int, tau: float, aux: float, eps: float) -> tuple[mp.matrix, mp.mat
     exponent=st.floats(-5, math.log10(5)),
     aux=st.sampled_from([0.0, 0.04, 0.08, 1.0, 10.0]),
     eps=st.sampled_from([0.0, 1e-6, 1e-3]),
+    place=st.floats(0, 1),
 )
-def test_kernel_against_300_digits(n: int, exponent: float, aux: float, eps: float) -> None:
+def test_kernel_against_300_digits(n: int, exponent: float, aux: float, eps: float, place: float) -> None:
     """From t = 1e-5 to T: the diagonal of L relatively, E in units of its row's largest entry; direct and tabulated."""
     process, t = HOLD(order=n, aux_variance=aux, epsilon_num=eps, t_min=1e-5).process(), 10**exponent
     with mp.workdps(300):
@@ -221,7 +220,7 @@ def test_kernel_against_300_digits(n: int, exponent: float, aux: float, eps: flo
     scale = np.linalg.norm(want_L, axis=1, keepdims=True)
     np.testing.assert_allclose(direct.factor[0].numpy() / scale, want_L / scale, rtol=0, atol=bound)
     bound = 1e-6 if n <= 6 else 1e-4
-    table = tabulated(n, aux, eps)(times(t))
+    table = tabulated(process, t, place)
     np.testing.assert_allclose(table.factor[0].diagonal(), np.diag(want_L), rtol=bound)
     np.testing.assert_allclose(table.mean[0].numpy() / rows, want_E[:, 0] / rows, rtol=0, atol=bound)
     for name in ("inverse", "signal"):
@@ -229,11 +228,19 @@ def test_kernel_against_300_digits(n: int, exponent: float, aux: float, eps: flo
         np.testing.assert_allclose(got / np.abs(want).max(), want / np.abs(want).max(), rtol=0, atol=bound)
 
 
-@cache
-def tabulated(n: int, aux: float, eps: float) -> Callable[[Tensor], Kernel]:
-    process = HOLD(order=n, aux_variance=aux, epsilon_num=eps).process()
-    rest = {"rate": process.rate, "elapsed": process.elapsed, "horizon": 5.0, "prior": process.prior.tolist()}
-    return sde(process.F.tolist(), process.initial.tolist(), G=process.G.tolist(), t_min=1.9e-6, **rest).tabulated
+def tabulated(process: LinearSDE, t: float, place: float) -> Kernel:
+    """The kernel at t from a table of three panels of full width, t anywhere in them."""
+    first = t * math.exp(-1.199 * place)
+    last = first * math.exp(1.199)
+    short = sde(
+        process.F.tolist(),
+        process.initial.tolist(),
+        G=process.G.tolist(),
+        horizon=last,
+        t_min=first / last,
+        prior=process.prior.tolist(),
+    )
+    return short.tabulated(times(t))
 
 
 @EVERY
