@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mibench.context import Context, Shadow
+from mibench.context import Context, Shadow, generator
 from mibench.data import Split, calibration, split
-from mibench.diffusion.denoisers import ExactDenoiser
+from mibench.diffusion.denoisers import Denoiser, ExactDenoiser
 from mibench.diffusion.model import Cost, Memory, Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import Diverged, MibenchError, NotApplicable
@@ -75,6 +77,8 @@ class _Bench:
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
         self.cuts = {name: calibration(part) for name, part in self.parts.items()}
         self._shadows: dict[tuple[str, int], Shadow] = {}
+        self._released = self._release(self.model)
+        self._weights = copy.deepcopy(self._released.denoiser)
 
     def calibration(self) -> tuple[Tensor, Tensor]:
         """Members and non-members that attacks may learn from."""
@@ -82,14 +86,15 @@ class _Bench:
         return members, nonmembers
 
     def released(self) -> Model:
-        """The model as its defense releases it, anew for each attacker."""
-        model = self.model
-        own = Model(model.process, model.denoiser, model.shape, model.device, self.memory)
-        return self._release(own)
+        """The model as its defense releases it, for one attacker: the answers are those of the others, the counts are not."""
+        return copy.copy(self._released)
 
     def _release(self, model: Model) -> Model:
-        released = self.target.defense.release(model)
-        if released.denoiser is not model.denoiser:
+        """Release a copy, with randomness of its own; answers are shared only where it is the model as it was trained."""
+        own = copy.deepcopy(model.denoiser)
+        with _isolated(self.target.seed, "release"):
+            released = self.target.defense.release(Model(model.process, own, model.shape, model.device, model.memory))
+        if released.denoiser is not own or not _same(own, model.denoiser):
             released.memory = None  # its answers may be random, or counted
         return released
 
@@ -97,7 +102,9 @@ class _Bench:
         """A shadow model: from the store, or the exact one where the target is exact."""
         assert cell.shadow is not None
         if cell.shadow not in self._shadows:
-            members = training_data(cell, self.data)
+            drawn = training_data(cell, self.data)
+            # in an order that tells nothing of whose they are
+            members = torch.tensor(sorted(drawn.flatten(1).tolist())).view_as(drawn)
             if cell.model == "trained":
                 model = open_model(cell, self.store, self.data, self.device, self.memory)[0]
             else:
@@ -128,18 +135,29 @@ class _Bench:
         )
 
     @contextmanager
-    def guarded(self, place: int, running: list[_Attacker] | None = None) -> Iterator[None]:
-        """What goes wrong inside costs this cell alone."""
+    def guarded(self, place: int, stage: int, running: list[_Attacker] | None = None) -> Iterator[None]:
+        """What goes wrong inside costs this cell alone; the next one finds weights and global state as they were."""
         self.report.begin(place)
         try:
-            yield
+            with _isolated(self.target.seed, self.cells[place].labels["attack"], stage):
+                yield
+            if not _same(self._released.denoiser, self._weights):
+                raise MibenchError(f"{self.cells[place].labels['attack']} changed the model that it was given")
         except Exception as error:
+            self._restore()
             if running is not None:
                 running[:] = [other for other in running if other.place != place]
             if isinstance(error, NotApplicable):
                 self.report.done(place, self.record(self.cells[place], None, Cost(), 0.0, reason=str(error)))
             else:
                 self.report.failed(place, error)
+
+    def _restore(self) -> None:
+        ours, saved = self._released.denoiser, self._weights
+        if isinstance(ours, torch.nn.Module) and isinstance(saved, torch.nn.Module) and not _same(ours, saved):
+            ours.load_state_dict(saved.state_dict())
+            ours.train(saved.training)
+            self.memory.forget()
 
     def judge(self, place: int) -> bool:
         """Report the record that stored scores give; False where there are none."""
@@ -185,14 +203,14 @@ class _Bench:
 def measure(cells: list[Cell], store: Store, device: str, report: Report) -> None:
     """Bring cells of one model to their records.
 
-    Every attack learns from the calibration samples first. Then the samples are scored batch by batch, all attacks on one
-    batch before the next, so that what several ask of the network at one point is computed once. Scores that are in the
-    store already are not computed again.
+    Every attack learns from the calibration samples first. Then the samples are scored batch by batch, members and
+    non-members mixed, all attacks on one batch before the next, so that what several ask of the network at one point is
+    computed once. Scores that are in the store already are not computed again.
     """
     bench = _Bench(cells, store, device, report)
     running: list[_Attacker] = []
     for place, cell in enumerate(cells):
-        with bench.guarded(place, running):
+        with bench.guarded(place, 0, running):
             began = time.monotonic()
             model = bench.released()
             if cell.attack is None:
@@ -206,23 +224,24 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
                 model.cost = attacker.cost
                 running.append(attacker)
     bench.memory.forget()
-    batches = [(name, chunk) for name, part in bench.parts.items() for chunk in torch.split(part, BATCH)]
-    total, done, first = len(running) * len(batches), 0, 0
-    for name, chunk in batches:
-        x = chunk.to(device, torch.float64)
+    samples = torch.cat(list(bench.parts.values()))
+    order = torch.randperm(len(samples), generator=generator(bench.target.seed, "order of scoring"))
+    batches = torch.split(order, BATCH)
+    total, done = len(running) * len(batches), 0
+    for stage, batch in enumerate(batches, start=1):
+        x = samples[batch].to(device, torch.float64)
         for attacker in list(running):
             began = time.monotonic()
-            with bench.guarded(attacker.place, running):
-                for setting, values in _scores(attacker, x.clone(), first).items():
-                    attacker.rows.setdefault(f"{name}/{setting}", []).append(values)
+            with bench.guarded(attacker.place, stage, running):
+                for setting, values in _scores(attacker, x.clone(), batch).items():
+                    attacker.rows.setdefault(setting, []).append(values)
             attacker.seconds += time.monotonic() - began
             done += 1
             report.progress(done, total)
         bench.memory.forget()
-        first += len(chunk)
     for attacker in list(running):
-        with bench.guarded(attacker.place):
-            _keep(attacker, bench)
+        with bench.guarded(attacker.place, 0):
+            _keep(attacker, bench, order.argsort())
             bench.judge(attacker.place)
     if bench.memory.asked:
         report.say(
@@ -230,22 +249,56 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
         )
 
 
-def _keep(attacker: _Attacker, bench: _Bench) -> None:
-    """Store the scores.
+def _keep(attacker: _Attacker, bench: _Bench, place: Tensor) -> None:
+    """Store the scores; ``place`` says where in the order of scoring each sample is.
 
     Raises:
         MibenchError: where they tell nothing.
     """
-    scores = {name: torch.cat(values) for name, values in attacker.rows.items()}
-    settings = {name.partition("/")[2] for name in scores}
-    if all(len(set(torch.cat([scores[f"{part}/{s}"] for part in bench.parts]).tolist())) == 1 for s in settings):
+    scores: dict[str, Tensor] = {}
+    cut = len(bench.parts["members"])
+    for setting, rows in attacker.rows.items():
+        values = torch.cat(rows)[place]
+        scores |= {f"members/{setting}": values[:cut].clone(), f"nonmembers/{setting}": values[cut:].clone()}
+    if all(len(set(torch.cat(rows).tolist())) == 1 for rows in attacker.rows.values()):
         raise MibenchError(f"attack {attacker.cell.labels['attack']} gives every sample the same score")
     facts = {"forwards": attacker.cost.forwards, "vjps": attacker.cost.vjps, "seconds": attacker.seconds}
     key = attacker.cell.key(bench.meta["digest"])
     bench.store.save("scores", key, scores, {"spec": attacker.cell.spec(), **facts})
 
 
-def _scores(attacker: _Attacker, x: Tensor, first: int) -> dict[str, Tensor]:
+@contextmanager
+def _isolated(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Global random numbers that are the same whoever went before, and global switches put back afterwards."""
+    dtype, graded = torch.get_default_dtype(), torch.is_grad_enabled()
+    own = generator(seed, "global", *purpose).initial_seed()
+    with torch.random.fork_rng():
+        torch.manual_seed(own)
+        np.random.seed(own % 2**32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(graded)
+
+
+def _same(one: Denoiser, other: Denoiser) -> bool:
+    """Whether two denoisers have the same weights, class, mode and no hooks."""
+    if type(one) is not type(other):
+        return False
+    if not (isinstance(one, torch.nn.Module) and isinstance(other, torch.nn.Module)):
+        return True
+    first, second = one.state_dict(), other.state_dict()
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in one.modules())
+    return (
+        not hooked
+        and one.training == other.training
+        and first.keys() == second.keys()
+        and all(torch.equal(value, second[name]) for name, value in first.items())
+    )
+
+
+def _scores(attacker: _Attacker, x: Tensor, batch: Tensor) -> dict[str, Tensor]:
     """The attack's scores of a batch, if they are what attacks must return.
 
     Raises:
@@ -258,11 +311,11 @@ def _scores(attacker: _Attacker, x: Tensor, first: int) -> dict[str, Tensor]:
         with torch.no_grad():
             answer = attack.score(attacker.model, x, attacker.ctx)
     except Diverged as error:
-        raise Diverged(first + error.sample, error.t) from None
+        raise Diverged(int(batch[error.sample]), error.t) from None
     who = f"attack {attack.label}"
     if not isinstance(answer, dict) or not answer:
         raise MibenchError(f"{who} returned {type(answer).__name__}; it must return a dict of tensors, one per setting")
-    if first and {name.partition("/")[2] for name in attacker.rows} != set(answer):
+    if attacker.rows and set(attacker.rows) != set(answer):
         raise MibenchError(f"{who} does not return the same settings for every batch")
     for setting, values in answer.items():
         what = f"{who}, setting {setting!r}"

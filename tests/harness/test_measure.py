@@ -16,6 +16,7 @@ from mibench.diffusion.model import Model
 from mibench.errors import Diverged, NotApplicable
 from mibench.harness.store import Store
 from mibench.plugins import load
+from mibench_defenses import VP
 
 SAMPLES = 60
 
@@ -101,8 +102,8 @@ def norm(x):
 
 
 def other_settings(model, x, ctx):
-    """Members and non-members are batches of their own here, of 20 and 40."""
-    return {"x": norm(x)} if len(x) == 20 else {"y": norm(x)}
+    """There are batches of 25, 25 and 10."""
+    return {"x": norm(x)} if len(x) == 25 else {"y": norm(x)}
 
 
 def with_gradients(model, x, ctx):
@@ -118,9 +119,9 @@ BAD = {
     "nan": (lambda m, x, c: {"x": norm(x) * torch.nan}, "setting 'x': a score is NaN or infinite"),
     "infinite": (lambda m, x, c: {"x": norm(x) * torch.inf}, "setting 'x': a score is NaN or infinite"),
     "one-nan": (lambda m, x, c: {"y": norm(x), "x": norm(x).index_fill(0, torch.tensor(3), torch.nan)}, "setting 'x'"),
-    "shape": (lambda m, x, c: {"x": x.flatten(1)}, r"expected a tensor of shape (20,), got (20, 64)"),
-    "scalar": (lambda m, x, c: {"x": norm(x).mean()}, "expected a tensor of shape (20,), got ()"),
-    "array": (lambda m, x, c: {"x": norm(x).numpy()}, "expected a tensor of shape (20,), got ndarray"),
+    "shape": (lambda m, x, c: {"x": x.flatten(1)}, r"expected a tensor of shape (25,), got (25, 64)"),
+    "scalar": (lambda m, x, c: {"x": norm(x).mean()}, "expected a tensor of shape (25,), got ()"),
+    "array": (lambda m, x, c: {"x": norm(x).numpy()}, "expected a tensor of shape (25,), got ndarray"),
     "constant": (lambda m, x, c: {"x": torch.ones(len(x))}, "attack constant gives every sample the same score"),
     "integers": (lambda m, x, c: {"x": torch.arange(len(x))}, "floating-point numbers, got torch.int64"),
     "gradients": (with_gradients, "on the device of the model, without gradients"),
@@ -133,8 +134,9 @@ BAD = {
 }
 
 
-def test_an_attack_that_misbehaves_costs_its_own_cell(exact, store):
+def test_an_attack_that_misbehaves_costs_its_own_cell(exact, store, monkeypatch):
     """Each wrong answer is named in one line, and the neighbours before, between and after finish as they would alone."""
+    monkeypatch.setattr(mibench.harness.measure, "BATCH", 25)
     bad = [Scored.by(name, score) for name, (score, _) in BAD.items()]
     cells = [attacked(exact, attack) for attack in ("pia", *bad[:7], "secmi", *bad[7:], "loss:draws=1")]
     outcome = judged(cells, store)
@@ -238,3 +240,85 @@ def test_answers_of_shadow_models_are_shared(store):
     made(cells, store)
     asked, done = counts(judged(cells, store))
     assert asked == 2 * done and done * SAMPLES == 2 * (3 * SAMPLES + 2 * 12)
+
+
+def test_weights_that_an_attack_changes_are_put_back(store):
+    """Whether in learning or in scoring, and whatever the neighbours are."""
+
+    def spoil(model):
+        with torch.no_grad():
+            for parameter in model.denoiser.parameters():
+                parameter.zero_()
+
+    def fit(self, model, members, nonmembers, ctx):
+        spoil(model)
+
+    def score(model, x, ctx):
+        spoil(model)
+        return {"x": norm(x)}
+
+    one = cell(model="trained")
+    made([one], store)
+    rude = [Scored.by("early", lambda model, x, ctx: {"x": norm(x)}, fit=fit), Scored.by("late", score)]
+    outcome = judged([attacked(one, attack) for attack in (*rude, "pia")], store)
+    assert all("changed the model that it was given" in str(outcome.failures[name]) for name in ("early", "late"))
+    apart = Store(store.root.with_name("apart"))
+    made([one], apart)
+    assert outcome.records["pia"].attack == judged([attacked(one, "pia")], apart).records["pia"].attack
+
+
+class Pruned(VP):
+    """Releases the model with smaller weights, in place, and noisy answers."""
+
+    name: ClassVar = "pruned"
+
+    def release(self, model):
+        with torch.no_grad():
+            for parameter in model.denoiser.parameters():
+                parameter.mul_(0.9).add_(0.01 * torch.randn_like(parameter))
+        return model
+
+
+def test_a_model_is_released_once_whoever_else_attacks_it(store):
+    """The release is the same for samples and attacks, and does not depend on how many there are."""
+    one = replace(cell(model="trained"), defense=Pruned())
+    made([one], store)
+    many = judged([one, *(attacked(one, text) for text in ("secmi", "pia", "loss:draws=1"))], store)
+    apart = Store(store.root.with_name("apart"))
+    made([one], apart)
+    alone = judged([attacked(one, "loss:draws=1")], apart)
+    assert many.records["loss:draws=1"].attack == alone.records["loss:draws=1"].attack
+
+
+def test_global_random_numbers_are_the_same_whoever_went_before(exact, store):
+    def chance(model, x, ctx):
+        torch.set_default_dtype(torch.float64)
+        return {"x": torch.rand(len(x), dtype=torch.float64)}
+
+    def seeding(model, x, ctx):
+        torch.manual_seed(0)
+        return {"x": norm(x)}
+
+    lucky, seeds = Scored.by("lucky", chance), Scored.by("seeds", seeding)
+    together = judged([attacked(exact, attack) for attack in (seeds, "pia", lucky)], store)
+    apart = Store(store.root.with_name("apart"))
+    made([exact], apart)
+    alone = judged([attacked(exact, lucky)], apart)
+    assert together.records["lucky"].attack == alone.records["lucky"].attack
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_members_and_nonmembers_are_scored_in_mixed_batches(exact, store, monkeypatch):
+    """The size of its batch, or its place in the order of calls, tells an attack nothing."""
+    monkeypatch.setattr(mibench.harness.measure, "BATCH", 10)
+    seen = []
+
+    def score(model, x, ctx):
+        seen.append(x)
+        return {"call": torch.full((len(x),), float(len(seen))), "mean": norm(x - x.mean(0))}
+
+    judged([attacked(exact, Scored.by("counts", score))], store)
+    data = split(exact.dataset, exact.seed)
+    known = {row.numpy().tobytes() for row in data.members.double()}
+    shares = [sum(row.numpy().tobytes() in known for row in x) / len(x) for x in seen]
+    assert sum(0 < share < 1 for share in shares) >= len(shares) - 1
