@@ -16,8 +16,8 @@ GUIDE = """\
 - **Worst known attack**: the attack with the largest mean calibrated AUROC, for attackers with access to generated
   samples, to the network's answers as well, to its weights, and with shadow models of their own; each may use all that
   the ones before it use. It is the one column that is chosen on the samples that it is reported on, and later attacks
-  can only raise it. Its interval is at 95 % for all attacks that it was chosen from together (Bonferroni), and *null* is
-  the same maximum of the same attacks on fresh data, where there is nothing to find.
+  can only raise it. Its interval is at 95 % for all attacks that it was chosen from together (Newcombe's method 5,
+  Bonferroni), and *null* is the same maximum of the same attacks on fresh data, where there is nothing to find.
 - † No attack that was made for this kind of defense has met it. ▲ It leaks more than the baseline does when it has
   the baseline's distance.
 - **More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean
@@ -29,8 +29,8 @@ GUIDE = """\
   over seeds; samples of one model are not independent, so take it as an estimate.
 - **Controls**: the exact model of the members, which every attack should see through (the least over defenses, first
   seed); the exact model of fresh data, where .5 is right (the farthest over defenses and seeds, and how many of them are
-  outside the interval that all on this dataset together keep with 99 %); and the stored scores of the latter with shuffled
-  labels. `blind` never looks at a model.
+  so far from .5 that chance takes any of all on this dataset there in 1 % of cases); and the stored scores of the latter
+  with shuffled labels. `blind` never looks at a model.
 - **Intervals** at 95 % are in the records, seed by seed: of the AUROC, DeLong's on the logit scale with one
   pseudo-score added to each sample; of the TPR, a bootstrap that draws the threshold anew.
 - **FD** is the Fréchet distance between generated samples and the reference in the named feature space; *null* that

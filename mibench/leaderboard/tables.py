@@ -13,7 +13,7 @@ from mibench.components import Tier
 from mibench.errors import MibenchError
 from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
 from mibench.harness.suite import Suite, load_suite
-from mibench.metrics.membership import auroc_interval, paired_test, shuffled_auroc
+from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
 
 __all__ = [
     "PLOT",
@@ -121,7 +121,7 @@ class Control:
     Attributes:
         exact: the least AUROC over defenses on the exact model of the members, at its calibrated setting.
         fresh: the AUROC on fresh data that is farthest from .5 over defenses and seeds.
-        outside: how many of those are outside the interval that all of the board's together keep with 99 %, and of how many.
+        outside: how many of those are farther from .5 than chance takes any of the dataset's in 1 % of cases, and of how many.
         shuffled: mean AUROC with the labels of the stored scores shuffled, over defenses and seeds.
     """
 
@@ -263,14 +263,15 @@ class Board:
             if not metrics and not exact.records(dataset, attack=attack):
                 continue
             values = [m.calibrated.auroc.value for m in metrics if m.calibrated.auroc.value is not None]
-            spans = [auroc_interval(*m.ranked(), level=1 - 0.01 / family) for m in metrics]
+            limit = statistics.NormalDist().inv_cdf(1 - 0.01 / family / 2) if family else math.inf
+            far = sum(abs(null_distance(*m.ranked())) > limit for m in metrics)
             known = [exact.auroc(dataset, defense, attack) for defense in exact.defenses(dataset)]
             reached = [area.mean for area in known if area]
             mixed = [shuffled_auroc(*m.ranked(), seed=k) for k, m in enumerate(metrics)]
             found[attack] = Control(
                 exact=min(reached) if reached else None,
                 fresh=max(values, key=lambda value: abs(value - 0.5)) if values else None,
-                outside=(sum(not low <= 0.5 <= high for low, high in spans), len(spans)),
+                outside=(far, len(metrics)),
                 shuffled=statistics.fmean(mixed) if mixed else None,
             )
         return found
@@ -314,7 +315,7 @@ def matched(path: list[tuple[int, float, float]], distance: float) -> float | No
 def mean_interval(found: list[AttackMetrics], level: float) -> tuple[float, float]:
     """The interval of the mean AUROC over models that were trained and attacked apart."""
     areas = [m.calibrated.auroc.value or 0.0 for m in found]
-    return _joined(areas, [auroc_interval(*m.ranked(), level=level) for m in found])
+    return _joined(areas, [auroc_score_interval(*m.ranked(), level=level) for m in found])
 
 
 def _joined(means: list[float], spans: list[tuple[float, float]]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 from made_records import attacked, metrics, put, sampled, scores
 
 from mibench.leaderboard.tables import Board, matched, mean_interval, open_board
-from mibench.metrics.membership import auroc_interval, paired_test, shuffled_auroc
+from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
 
 SUITE = """
 datasets = ["digits"]
@@ -57,7 +57,7 @@ def test_the_interval_of_one_seed_is_bonferronis(folder: Path, attacks: int) -> 
         attacked(folder, "vp", attack, 0.55)
     worst = open_board(folder).worst("digits", "vp")
     assert worst and worst.attack == "loss"
-    assert worst.interval == pytest.approx(auroc_interval(*made, level=1 - 0.05 / attacks), abs=1e-12)
+    assert worst.interval == pytest.approx(auroc_score_interval(*made, level=1 - 0.05 / attacks), abs=1e-12)
 
 
 def test_the_interval_of_a_mean_shrinks_as_its_root() -> None:
@@ -65,7 +65,7 @@ def test_the_interval_of_a_mean_shrinks_as_its_root() -> None:
     (low, high), many = mean_interval([one], 0.95), mean_interval([one] * 4, 0.95)
     assert many == pytest.approx((0.75 - (0.75 - low) / 2, 0.75 + (high - 0.75) / 2), abs=1e-12)
     other = metrics(scores(0.9))
-    near = 0.75 - low, 0.9 - auroc_interval(*scores(0.9))[0]
+    near = 0.75 - low, 0.9 - auroc_score_interval(*scores(0.9))[0]
     assert mean_interval([one, other], 0.95)[0] == pytest.approx(0.825 - math.hypot(*near) / 2, abs=1e-12)
 
 
@@ -170,10 +170,18 @@ def test_controls(folder: Path) -> None:
 
 def test_the_family_of_the_nulls_keeps_its_level(folder: Path) -> None:
     """An AUROC that is outside its own 99 % is within that of a family of 20."""
-    area = next(
-        k / 400 for k in range(200, 300) if auroc_interval(*scores(k / 400, seed=len("vploss")), level=0.99)[0] > 0.5
-    )
+    area = next(k / 400 for k in range(200, 300) if null_distance(*scores(k / 400, seed=len("vploss"))) > 2.576)
     assert fresh(folder, area).controls("digits")["loss"].outside == (1, 1)
     for k in range(19):
         attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
     assert open_board(folder).controls("digits")["loss"].outside == (0, 1)
+
+
+@pytest.mark.parametrize("area", [0.0, 1.0])
+def test_a_perfect_score_on_fresh_data_is_never_within_chance(folder: Path, area: float) -> None:
+    """However many controls are looked at together."""
+    fresh(folder, area)
+    for family in (20, 90):
+        for k in range(family):
+            attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
+        assert open_board(folder).controls("digits")["loss"].outside == (1, 1)

@@ -1,5 +1,6 @@
 """Tests of the AUROC, the TPR at a fixed FPR, the rates at a threshold, the paired test and the intervals."""
 
+import itertools
 import math
 from fractions import Fraction
 from statistics import NormalDist
@@ -14,9 +15,11 @@ from mibench.metrics.membership import (
     at_threshold,
     auroc,
     auroc_interval,
+    auroc_score_interval,
     balanced_accuracy_interval,
     balanced_accuracy_threshold,
     epsilon_lower_bound,
+    null_distance,
     paired_test,
     ranks,
     shuffled_auroc,
@@ -434,3 +437,32 @@ def test_shuffled_labels_give_chance():
     assert areas[3] == shuffled_auroc(members, nonmembers, 3)
     assert np.mean(areas) == pytest.approx(0.5, abs=0.01)
     assert np.std(areas) == pytest.approx(math.sqrt(401 / (12 * 80 * 320)), rel=0.2)  # Mann and Whitney's variance
+
+
+@pytest.mark.parametrize("area", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("level", [0.95, 1 - 0.05 / 17])
+def test_score_interval_covers_at_any_level(area, level):
+    """Never less than nominal by more than chance; conservative near 1, where it is used for its lower limit."""
+    rng, shift = np.random.default_rng(1), math.sqrt(2) * NormalDist().inv_cdf(area)
+    spans = [auroc_score_interval(rng.normal(shift, 1, 80), rng.normal(0, 1, 320), level) for _ in range(300)]
+    assert np.mean([low <= area <= high for low, high in spans]) >= level - 3 * math.sqrt(level * (1 - level) / 300)
+
+
+def test_score_interval_of_a_perfect_score_stays_near_it():
+    """Closed form at 1: (1 - θ)² = z² V(θ); the higher the level, the lower the limit, and never a collapse."""
+    members, nonmembers = np.arange(80) + 1000.0, np.arange(320.0)
+    lows = [auroc_score_interval(members, nonmembers, level)[0] for level in (0.95, 0.99, 0.999, 0.99999)]
+    assert all(a > b for a, b in itertools.pairwise(lows)) and lows[-1] > 0.9
+    assert auroc_score_interval(members, nonmembers)[1] == 1
+    low, high = auroc_score_interval(nonmembers, members)
+    assert low == 0 and high < 0.1
+
+
+def test_null_distance_is_that_of_the_rank_sum_test():
+    """Mann and Whitney's normal approximation, ties corrected, as in scipy."""
+    rng = np.random.default_rng(0)
+    members, nonmembers = rng.integers(0, 9, 50) + 0.3, rng.integers(0, 9, 70) + 0.3
+    p = 2 * (1 - NormalDist().cdf(abs(null_distance(members, nonmembers))))
+    want = stats.mannwhitneyu(members, nonmembers, use_continuity=False, method="asymptotic").pvalue
+    assert p == pytest.approx(want, abs=1e-9)
+    assert null_distance(np.ones(5), np.ones(7)) == 0
