@@ -95,12 +95,17 @@ def _numbers(record: Record) -> Iterator[str]:
 
 
 def _disagreements(records: dict[str, Record]) -> Iterator[str]:
-    """Cells that are there twice, and models that are not one model."""
+    """Cells that are there twice, models that are not one model, and trainings that do not compare."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     models: defaultdict[str, list[str]] = defaultdict(list)
+    recipes: dict[str, str] = {}
     for where, record in records.items():
         keys[record.key].append(where)
         models[record.model["key"]].append(where)
+        if "recipe" in record.cell:
+            known = recipes.setdefault(record.labels["dataset"], where)
+            if record.cell["recipe"] != records[known].cell["recipe"]:
+                yield f"{where}: another recipe than records/{known}; run the suite again"
     for first, *others in keys.values():
         yield from (f"{other}: has the same key as records/{first}" for other in others)
     for first, *others in models.values():

@@ -183,3 +183,14 @@ def test_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "records" / "b.json").write_text("{")
     (tmp_path / "records" / "c").write_text("")
     assert len(validate(tmp_path, {("attack", "loss"): 3})) == 5
+
+
+def test_trainings_that_do_not_compare(tmp_path: Path) -> None:
+    """Records of a suite whose recipe was changed, and that was not run to its end since."""
+    put(tmp_path, record(cell={**record().cell, "recipe": {"steps": 60}}))
+    put(tmp_path, seed(1, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
+    assert validate(tmp_path) == []
+    other = record(cell={**record().cell, "seed": 2, "recipe": {"steps": 50}}, model={"key": "m2", "digest": "w2"})
+    put(tmp_path, other, "digits/vp/loss-s2.json")
+    (problem,) = validate(tmp_path)
+    assert problem.startswith("records/digits/vp/loss-s2.json: another recipe than records/digits/vp/loss-s0.json")
