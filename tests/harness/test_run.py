@@ -50,12 +50,10 @@ PLUGIN = """
             os._exit(0)
 
     class Killed(Base):
-        "Is killed half way, at the non-members."
+        "Is killed in scoring, after it has learnt."
         name = "killed"
         def score(self, model, x, ctx):
-            if len(x) == 40:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return {"x": -x.flatten(1).norm(dim=1)}
+            os.kill(os.getpid(), signal.SIGKILL)
 
     class Nonsense(Base):
         "Returns NaN."
