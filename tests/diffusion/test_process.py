@@ -252,7 +252,7 @@ def test_table_of_every_bundled_process(process: LinearSDE) -> None:
     for name in ("mean", "factor", "inverse", "signal"):
         got, want = (getattr(kernel, name).flatten(1) for kernel in (table, direct))
         size = want.abs().amax(1, keepdim=True)
-        torch.testing.assert_close(got / size, want / size, rtol=0, atol=1e-9)
+        torch.testing.assert_close(got / size, want / size, rtol=0, atol=1e-10)
     assert (process.tabulated(t).log_snr.diff() < 0).all()
 
 
@@ -355,7 +355,7 @@ def test_flow_moves_the_covariance(process: LinearSDE, start: float, end: float)
     L = process.cholesky(times(t1))[0]
     scale = L.norm(dim=1)
     got, want = (m @ m.mT / torch.outer(scale, scale) for m in (moved, L))
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-7)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-7 if process is PROCESSES["order-5-complex"] else 2e-8)
 
 
 @EVERY
