@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Split:
         """Mean square of the members."""
         return self.members.double().square().mean().item()
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 over the three parts, in order."""
         digest = hashlib.sha256()
@@ -50,6 +51,7 @@ class Split:
             digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @functools.cached_property
     def near_duplicates(self) -> int:
         """Non-members that lie closer to a member than a tenth of the median distance between neighbouring samples."""
         typical = nearest(self.reference, self.members).median()
@@ -62,9 +64,12 @@ def calibration(part: Tensor) -> int:
 
 
 def nearest(x: Tensor, points: Tensor) -> Tensor:
-    """The Euclidean distance from each of (B, *item) to its nearest of (M, *item), (B,) float64."""
-    target = points.flatten(1).double()
-    return torch.cat([torch.cdist(part, target).amin(1) for part in torch.split(x.flatten(1).double(), 1024)])
+    """The Euclidean distance from each of (B, *item) to its nearest of (M, *item), (B,) float64, by blocks of pairs."""
+    found = []
+    for part in torch.split(x.flatten(1), 1024):
+        blocks = torch.split(points.flatten(1), 4096)
+        found.append(torch.stack([torch.cdist(part.double(), block.double()).amin(1) for block in blocks]).amin(0))
+    return torch.cat(found)
 
 
 def split(dataset: Dataset, seed: int) -> Split:

@@ -129,12 +129,12 @@ def test_values_that_are_not_finite_are_refused() -> None:
 
 def test_near_duplicates_counts_what_is_planted() -> None:
     data = split(Digits(), 0)
-    found = data.near_duplicates()
+    found = data.near_duplicates
     nonmembers = data.nonmembers.clone()
     nonmembers[3] = data.members[11]
     nonmembers[5] = data.members[12] + 1e-3
     assert found == 0
-    assert replace(data, nonmembers=nonmembers).near_duplicates() == 2
+    assert replace(data, nonmembers=nonmembers).near_duplicates == 2
 
 
 def test_nearest_is_the_smallest_distance() -> None:

@@ -186,7 +186,7 @@ class _Bench:
             cell=cell.spec(),
             split={
                 "fingerprint": data.fingerprint,
-                "near_duplicates": data.near_duplicates(),
+                "near_duplicates": data.near_duplicates,
                 "members": len(data.members),
                 "nonmembers": len(data.nonmembers),
                 "reference": len(data.reference),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from mibench.context import generator
 from mibench.data import Split, nearest
@@ -14,7 +15,7 @@ from mibench.harness.store import Store
 from mibench.metrics.features import feature_space
 from mibench.metrics.frechet import frechet
 
-__all__ = ["utility_metrics"]
+__all__ = ["gaussian", "utility_metrics"]
 
 
 def utility_metrics(cell: Cell, model: Model, data: Split, store: Store, key: str) -> UtilityMetrics:
@@ -23,12 +24,7 @@ def utility_metrics(cell: Cell, model: Model, data: Split, store: Store, key: st
     drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
-    flat = data.members.flatten(1).double()
-    values, vectors = torch.linalg.eigh(torch.cov(flat.T))
-    gauss = (
-        torch.randn(n, flat.shape[1], generator=chance, dtype=torch.float64) * values.clamp_min(0).sqrt() @ vectors.T
-    )
-    gauss = (flat.mean(0) + gauss).clamp(flat.amin(0), flat.amax(0)).float().view(n, *data.shape)
+    gauss = gaussian(data.members, n, chance)
     space = feature_space(cell.dataset.modality)
     reference = space(data.reference)
     half = torch.randperm(len(reference), generator=chance)
@@ -49,3 +45,20 @@ def utility_metrics(cell: Cell, model: Model, data: Split, store: Store, key: st
         members_distance=frechet(space(drawn), space(data.members)),
         samples=digest,
     )
+
+
+def gaussian(members: Tensor, count: int, chance: torch.Generator) -> Tensor:
+    """Draws from the Gaussian with the members' mean and covariance, clipped to their range, (count, *item).
+
+    Where members are fewer than dimensions, their covariance is CᵀC / (M − 1) with the centred members C (M, d) as its root:
+    the same distribution without a d × d matrix.
+    """
+    flat = members.flatten(1).double()
+    (m, d), mean = flat.shape, flat.mean(0)
+    if d > m:
+        drawn = torch.randn(count, m, generator=chance, dtype=torch.float64) @ (flat - mean) / (m - 1) ** 0.5
+    else:
+        values, vectors = torch.linalg.eigh(torch.cov(flat.T))
+        drawn = torch.randn(count, d, generator=chance, dtype=torch.float64) * values.clamp_min(0).sqrt() @ vectors.T
+    clipped: Tensor = (mean + drawn).clamp(flat.amin(0), flat.amax(0)).float().view(count, *members.shape[1:])
+    return clipped

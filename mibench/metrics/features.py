@@ -32,7 +32,7 @@ from torch.nn import functional
 __all__ = ["FeatureSpace", "RandomConv", "RandomFourier", "feature_space"]
 
 CHUNK = 256
-"""Samples per pass: the bound on memory."""
+"""Points, or images of 32 x 32, per pass: the bound on memory."""
 
 
 class FeatureSpace(Protocol):
@@ -101,7 +101,7 @@ class RandomConv:
             k = torch.randn(c_out, c_in, 3, 3, generator=g, dtype=torch.float64) / math.sqrt(9 * c_in)
             layers.append((k, 0.3 * torch.randn(c_out, generator=g, dtype=torch.float64)))
         chunks = []
-        for c in torch.split(x, CHUNK):
+        for c in torch.split(x, max(1, min(CHUNK, CHUNK * 32**2 // (x.shape[2] * x.shape[3])))):
             h = _plain(c)
             for k, b in layers:
                 h = functional.conv2d(h, k, b).abs()
