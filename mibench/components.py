@@ -94,6 +94,14 @@ class Dataset(Component):
         """Members, non-members and reference, each (N, *item), shuffled, where the data say which is which; else None."""
         return None
 
+    def normalisation(self, members: Tensor) -> tuple[float, float]:
+        """Shift and scale, fitted on the members alone: models are given (x − shift) / scale of all samples x; by default x."""
+        return 0.0, 1.0
+
+    def sound(self, x: Tensor) -> tuple[Tensor, int] | None:
+        """Waves (B, L) in [−1, 1] of samples (B, *item), as the pool gives them, and their rate in Hz; None for no sound."""
+        return None
+
 
 class Defense(Component):
     """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,20 @@ class Split:
         members: (M, *item), trained on. The first fifth is for calibration, the rest for evaluation.
         nonmembers: (N, *item), never trained on, divided likewise.
         reference: (R, *item), never trained on and never attacked: what samples are compared with.
+        normalisation: shift and scale, fitted on the members: all parts are (x − shift) / scale of what the pool gave.
+        notes: what the dataset warned of, such as files that were passed over.
     """
 
     members: Tensor
     nonmembers: Tensor
     reference: Tensor
+    normalisation: tuple[float, float] = (0.0, 1.0)
+    notes: tuple[str, ...] = ()
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Samples (B, *item) in the units of the pool."""
+        shift, scale = self.normalisation
+        return x * scale + shift
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,10 +88,14 @@ def split(dataset: Dataset, seed: int) -> Split:
     Raises:
         UsageError: where the pool is smaller than the sizes asked for, or holds values that are not finite.
     """
-    if (own := dataset.parts(generator(seed, "split"))) is not None:
-        pool, sizes = torch.cat(own), [len(part) for part in own]
-    else:
-        pool, sizes = dataset.pool(generator(seed, "pool")), [dataset.members, dataset.nonmembers, dataset.reference]
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", UserWarning)
+        if (own := dataset.parts(generator(seed, "split"))) is not None:
+            pool, sizes = torch.cat(own), [len(part) for part in own]
+        else:
+            pool = dataset.pool(generator(seed, "pool"))
+            sizes = [dataset.members, dataset.nonmembers, dataset.reference]
+    notes = tuple(str(one.message) for one in noted if one.category is UserWarning)
     if len(pool) < sum(sizes):
         raise UsageError(
             f"dataset {dataset.label}: members + nonmembers + reference = {sum(sizes)}, but it holds {len(pool)} samples; "
@@ -91,4 +105,7 @@ def split(dataset: Dataset, seed: int) -> Split:
         raise UsageError(f"dataset {dataset.label}: the pool holds values that are not finite")
     if own is None:
         pool = pool[torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]]
-    return Split(*torch.split(pool.float(), sizes))
+    members, nonmembers, reference = torch.split(pool.float(), sizes)
+    shift, scale = dataset.normalisation(members)
+    members, nonmembers, reference = ((part - shift) / scale for part in (members, nonmembers, reference))
+    return Split(members, nonmembers, reference, (shift, scale), notes)

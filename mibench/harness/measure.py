@@ -72,6 +72,8 @@ class _Bench:
         self.cells, self.store, self.device, self.report = cells, store, device, report
         self.target = cells[0]
         self.data: Split = split(self.target.dataset, self.target.seed)
+        for note in self.data.notes:
+            report.say(f"{self.target.model_title}: {note}")
         self.memory = Memory()
         self.model, self.meta = open_model(self.target, store, self.data, device, self.memory)
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
@@ -190,7 +192,8 @@ class _Bench:
                 "members": len(data.members),
                 "nonmembers": len(data.nonmembers),
                 "reference": len(data.reference),
-            },
+            }
+            | ({"notes": list(data.notes)} if data.notes else {}),
             model=model,
             attack=metrics if cell.attack else None,
             utility=None if cell.attack else metrics,

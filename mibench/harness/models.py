@@ -143,6 +143,8 @@ def _share(progress: Progress, k: int, of: int) -> Progress:
 
 
 def _keep(cell: Cell, store: Store, data: Split, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    if data.normalisation != (0.0, 1.0):
+        facts = facts | {"normalisation": list(data.normalisation)}
     store.save("models", cell.model_key, tensors, {"spec": cell.model_spec(), "split": data.fingerprint, **facts})
 
 

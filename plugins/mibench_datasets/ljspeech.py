@@ -19,7 +19,7 @@ class LJSpeech(Speech):
     """LJ Speech, or any corpus in its layout, as log-mel spectrograms as HiFi-GAN and Grad-TTS take them."""
 
     name: ClassVar = "ljspeech"
-    version: ClassVar = 1
+    version: ClassVar = 2
     paper: ClassVar = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
 
     mel: Literal["hifigan", "short"] = Field(

@@ -45,7 +45,6 @@ class Mel:
         low, high: the ends of the lowest and of the highest filter, in Hz.
         log: "clamp" for ln max(m, floor), "add" for log₁₀(m + floor).
         floor: the magnitude below which nothing is told apart.
-        top: the magnitude that is mapped to 1, about that of a full-scale sine in a narrow band.
     """
 
     rate: int
@@ -56,7 +55,6 @@ class Mel:
     high: float
     log: Literal["clamp", "add"]
     floor: float
-    top: float
 
     @cached_property
     def filters(self) -> Tensor:
@@ -73,12 +71,6 @@ class Mel:
     def _hann(self) -> Tensor:
         return torch.hann_window(self.window, dtype=torch.float64)
 
-    @property
-    def _range(self) -> tuple[float, float]:
-        """The logarithms that are mapped to −1 and to 1."""
-        log = math.log if self.log == "clamp" else math.log10
-        return log(self.floor), log(self.top)
-
     def magnitude(self, wave: Tensor) -> Tensor:
         """√(re² + im² + 1e-9) of waves (B, L) float64, (B, window / 2 + 1, L / hop)."""
         pad = (self.window - self.hop) // 2
@@ -86,16 +78,8 @@ class Mel:
         spectrum = torch.stft(padded, self.window, self.hop, window=self._hann, center=False, return_complex=True)
         return (torch.view_as_real(spectrum).square().sum(-1) + 1e-9).sqrt()
 
-    def logarithm(self, wave: Tensor) -> Tensor:
-        """The log-mel spectrogram as published, (B, L) float64 to (B, bands, L / hop)."""
-        mel = self.filters @ self.magnitude(wave)
-        return mel.clamp(min=self.floor).log() if self.log == "clamp" else (mel + self.floor).log10()
-
     def __call__(self, wave: Tensor) -> Tensor:
-        """Items of about unit scale: the logarithm, of which [log floor, log top] is mapped to [−1, 1], unclipped.
-
-        The map is fixed, so it holds no information on any sample. What is fitted, on members only, is their mean
-        square, which the model keeps (``Split.data_variance``).
+        """The log-mel spectrogram as published, not normalised.
 
         Args:
             wave: (B, L) samples in [−1, 1] at ``rate``.
@@ -103,13 +87,13 @@ class Mel:
         Returns:
             (B, 1, bands, L / hop) float32.
         """
-        low, high = self._range
-        return ((self.logarithm(wave.double()) - low) * 2 / (high - low) - 1).float()[:, None]
+        mel = self.filters @ self.magnitude(wave.double())
+        log = mel.clamp(min=self.floor).log() if self.log == "clamp" else (mel + self.floor).log10()
+        return log.float()[:, None]
 
     def undo(self, items: Tensor) -> Tensor:
         """Mel magnitudes from items (B, 1, bands, T), (B, bands, T) float64, none below 0."""
-        low, high = self._range
-        log = low + (items[:, 0].double() + 1) / 2 * (high - low)
+        log = items[:, 0].double()
         return log.exp() if self.log == "clamp" else (10**log - self.floor).clamp(min=0)
 
     def sound(self, items: Tensor, rounds: int = 32) -> Tensor:
@@ -143,8 +127,8 @@ class Mel:
         return torch.istft(spectrum, self.window, self.hop, window=self._hann)
 
 
-HIFIGAN = Mel(22050, 1024, 256, 80, 0.0, 8000.0, "clamp", 1e-5, 10.0)
+HIFIGAN = Mel(22050, 1024, 256, 80, 0.0, 8000.0, "clamp", 1e-5)
 """HiFi-GAN (2010.05646) and Grad-TTS (2105.06337), for LJ Speech."""
 
-SHORT = Mel(8000, 256, 128, 40, 60.0, 4000.0, "add", 1e-4, 2.0)
+SHORT = Mel(8000, 256, 128, 40, 60.0, 4000.0, "add", 1e-4)
 """For short clips at 8 kHz, such as spoken digits: 32 frames are half a second."""

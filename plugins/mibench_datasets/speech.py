@@ -98,10 +98,10 @@ def cut(wave: NDArray[np.float64], length: int, place: float | None) -> NDArray[
 
 
 class Speech(FileDataset):
-    """Wavs from a folder or archive as log-mel spectrograms: one stretch of fixed length of each, about −1 to 1."""
+    """Wavs from a folder or archive as log-mel spectrograms: one stretch of fixed length of each, normalised."""
 
     name: ClassVar = "speech"
-    version: ClassVar = 1
+    version: ClassVar = 2
     modality: ClassVar = "mel"
     recipe: ClassVar = {"steps": 4000, "batch": 64, "width": 512}
 
@@ -121,6 +121,16 @@ class Speech(FileDataset):
     def transform(self) -> Mel:
         """From waves to items and back, for the ear."""
         return MELS[self.mel]
+
+    def normalisation(self, members: Tensor) -> tuple[float, float]:
+        """Mean and standard deviation of all values of the members, to which each member adds 1/M."""
+        values = members.double()
+        return values.mean().item(), values.std().item()
+
+    def sound(self, x: Tensor) -> tuple[Tensor, int]:
+        """By Griffin and Lim's method, no vocoder; louder waves than full scale are turned down."""
+        waves, transform = self.transform.sound(x), self.transform
+        return waves / waves.abs().amax(1, keepdim=True).clamp(min=1), transform.rate
 
     def counted(self, name: str) -> str | None:
         """Wavs."""
