@@ -182,7 +182,7 @@ def _report(plan: Any) -> None:
             continue
         record = read_record(plan.path(cell))
         if record.attack is None:
-            print(f"{cell.title}: n/a ({record.reason})")
+            print(f"{cell.title}: {record.status} ({record.reason})")
             continue
         best = record.attack.calibrated
         low, high = best.auroc.interval or (float("nan"), float("nan"))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mibench.errors import MibenchError
 from mibench.harness.cells import Cell
-from mibench.harness.records import OutdatedError, Record, read_record, write_record
+from mibench.harness.records import OutdatedError, Record, read_record
 from mibench.harness.store import Store
 
 __all__ = ["Plan", "State"]
 
 State = Literal["done", "missing", "stale", "failed", "broken"]
+
+# an absolute path, up to its last part; what stands before tells it from a fraction and an address
+FOLDERS = re.compile(r"(?<![\w/:.])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Plan:
     def state(self, cell: Cell) -> tuple[State, str]:
         """Where a cell stands, and a word on why.
 
-        A record is done if its key is what the cell's options, versions and weights give; without a stored model its own
+        A record stands if its key is what the cell's options, versions and weights give; without a stored model its own
         weights digest is believed, so that a fresh clone need not train what it has records of.
         """
         path = self.path(cell)
@@ -49,25 +53,31 @@ class Plan:
                 return "stale", str(error)
             except MibenchError as error:
                 return "broken", str(error)
-            weights = self.weights(cell) or record.model["digest"]
-            if record.model["key"] == cell.model_key and record.key == cell.key(weights):
-                return "done", record.status
-            return "stale", "its options, a version or the model's weights have changed"
-        failure = self.failure(cell)
-        if failure.exists():
-            return "failed", json.loads(failure.read_text())["message"]
+            weights = self.weights(cell) or record.model.get("digest", "")
+            if record.model["key"] != cell.model_key or record.key != cell.key(weights):
+                return "stale", "its options, a version or the model's weights have changed"
+            return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
         return "missing", ""
 
-    def failure(self, cell: Cell) -> Path:
-        """Where the cell's last failure is noted."""
-        return self.store.root / "failures" / f"{cell.key('')}.json"
+    def failure(self, cell: Cell, reason: str) -> Record:
+        """The record of a cell that failed; folders of this machine leave the reason."""
+        weights = None
+        with suppress(MibenchError):
+            weights = self.weights(cell)
+        return Record(
+            key=cell.key(weights or ""),
+            status="failed",
+            reason=FOLDERS.sub("", " ".join(reason.split()))[:300],
+            labels=cell.labels,
+            cell=cell.spec(),
+            split={},
+            model={"key": cell.model_key} | ({"digest": weights} if weights else {}),
+            cost={},
+            environment={},
+            seconds=0.0,
+        ).sealed()
 
     def log(self, cell: Cell, kind: str) -> Path:
         """Where the log of a cell's job (or of its model's) is kept."""
         name = cell.model_key if kind == "models" else cell.key("")
         return self.store.root / "logs" / f"{name}.log"
-
-    def keep(self, cell: Cell, record: Record) -> None:
-        """Write a record and forget the cell's failure."""
-        write_record(self.path(cell), record)
-        self.failure(cell).unlink(missing_ok=True)

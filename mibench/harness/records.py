@@ -161,11 +161,15 @@ class UtilityMetrics(_Strict):
 
 
 class Record(_Strict):
-    """One cell's result. ``digest`` covers everything else; ``key`` what identifies the cell."""
+    """One cell's result. ``digest`` covers everything else; ``key`` what identifies the cell.
+
+    One that failed has its reason, and neither split, cost nor environment; its key is that of no weights where its model
+    could not be made.
+    """
 
     format: Literal[1] = 1
     key: str
-    status: Literal["done", "n/a"]
+    status: Literal["done", "n/a", "failed"]
     reason: str | None = None
     labels: dict[str, str]
     cell: dict[str, Any]

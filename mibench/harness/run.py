@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from mibench.errors import MibenchError
 from mibench.harness.cells import Cell, job_from
 from mibench.harness.plan import Plan
-from mibench.harness.records import Record, write_text
+from mibench.harness.records import Record, write_record
 
 __all__ = ["Event", "execute"]
 
@@ -149,7 +149,7 @@ class _Run:
         if message is None:
             code = job.process.exitcode
             how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-            message = f"the worker {how} without a result (log: {log})"
+            message = f"the worker {how} without a result"
         if job.kind == "models":
             for cell in job.cells:
                 key = cell.model_key
@@ -158,7 +158,7 @@ class _Run:
                     self.made.add(key)
                     self.tell(Event("trained", cell))
                 else:
-                    self.hopeless[key] = message or f"the worker made no model (log: {log})"
+                    self.hopeless[key] = message or "the worker made no model"
             self._release()
             return
         blamed = {job.begun} & job.open if job.begun is not None else set()
@@ -169,11 +169,11 @@ class _Run:
             self.queue.appendleft(_Job("measure", [job.cells[place] for place in sorted(job.open)]))
 
     def _fail(self, cell: Cell, message: str, log: Path) -> None:
+        """A cell that failed has a record that says so; where its log lies is for this machine alone."""
         self.failed += 1
-        note = {"cell": cell.title, "message": message, "log": str(log)}
         with suppress(MibenchError):
-            write_text(self.plan.failure(cell), json.dumps(note, indent=1) + "\n")
-        self.tell(Event("failed", cell, message=message))
+            write_record(self.plan.path(cell), self.plan.failure(cell, message))
+        self.tell(Event("failed", cell, message=f"{message} (log: {log})"))
 
     def _start(self, context: Any, job: _Job) -> None:
         ours, theirs = context.Pipe(duplex=False)
@@ -240,9 +240,9 @@ class _Run:
             return
         try:
             record = Record.model_validate(message["record"])
-            self.plan.keep(cell, record)
+            write_record(self.plan.path(cell), record)
         except ValidationError as error:
-            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]} (log: {log})", log)
+            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}", log)
         except MibenchError as error:
             self._fail(cell, str(error), log)
         else:

@@ -25,7 +25,7 @@ def default_root() -> Path:
 
 
 class Store:
-    """Artifacts under one root: ``models/``, ``scores/``, ``samples/`` by key; ``logs/`` and ``failures/`` by job.
+    """Artifacts under one root: ``models/``, ``scores/``, ``samples/`` by key; ``logs/`` by job.
 
     Args:
         root: the folder; made if it is not there.
@@ -37,7 +37,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("models", "scores", "samples", "logs", "failures"):
+            for name in ("models", "scores", "samples", "logs"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass

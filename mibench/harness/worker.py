@@ -37,7 +37,7 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
         _run(job, pipe)
         end = ""
     except BaseException as error:
-        end = _line(error, job["log"])
+        end = _line(error)
     _send(pipe, {"end": end})
 
 
@@ -48,7 +48,7 @@ def _run(job: dict[str, Any], pipe: Connection) -> None:
     report = Report(
         begin=lambda place: _send(pipe, {"begin": place}),
         done=lambda place, record: _send(pipe, {"place": place, "record": record.model_dump(mode="json")}),
-        failed=lambda place, error: _send(pipe, {"place": place, "failed": _line(error, job["log"])}),
+        failed=lambda place, error: _send(pipe, {"place": place, "failed": _line(error)}),
         progress=lambda done, total: _send(pipe, {"progress": [done, total]}),
         say=lambda text: _send(pipe, {"say": text}),
     )
@@ -58,13 +58,12 @@ def _run(job: dict[str, Any], pipe: Connection) -> None:
         measure(cells, store, job["device"], report)
 
 
-def _line(error: BaseException, log: str) -> str:
+def _line(error: BaseException) -> str:
     """One line on what went wrong; the traceback of what was not foreseen goes to the log."""
     if isinstance(error, MibenchError):
         return str(error)
     traceback.print_exception(error)
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:240]
-    return f"{text} (traceback in {log})"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:240]
 
 
 def _send(pipe: Connection, message: dict[str, Any]) -> None:

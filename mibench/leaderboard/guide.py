@@ -9,7 +9,8 @@ GUIDE = """\
   *Near-duplicates* (mean over seeds) are non-members closer to a member than a tenth of the median distance between
   neighbouring samples.
 - **Figures** are mean ± standard deviation over the seeds {seeds}; (2/3) says that two of three seeds have one,
-  {missing} that the cell has not been run, n/a that it cannot be, with the reason in a footnote.
+  {missing} that the cell has not been run, n/a that it cannot be, and *failed* that its attack broke, with the reason in a
+  footnote.
 - **AUROC.** Larger scores mean "member". An AUROC below .5 is shown as it is, never flipped.
 - **Settings.** *Published* is the setting of the attack's paper, *calibrated* the best on the calibration samples,
   *oracle* the best on the very samples that it is reported on: what hindsight adds.

@@ -67,10 +67,7 @@ class _Page:
             status += f" All models are {suite.model} ones."
         if board.further:
             status += f" {board.further} more, of other seeds, are not shown."
-        beside = sum(
-            len(found) for kind, cells in board.kinds.items() if kind != board.kind for found in cells.values()
-        )
-        status += f" {beside} of checkpoints and controls are beside them." if beside else ""
+        status += f" {board.beside} of checkpoints and controls are beside them." if board.beside else ""
         parts = [f"# {suite.title}", self._warnings(), suite.description.strip(), status]
         parts += (
             [f"![Worst known AUROC against FD along each training]({PLOT})"] if len(board.checkpoints()) > 1 else []
@@ -191,8 +188,8 @@ class _Page:
         for attack, found in self.board.controls(dataset).items():
             row = [code(attack)]
             for kind, area in (("exact", found.exact), ("fresh", found.fresh)):
-                records = self.board.at(kind).records(dataset, attack=attack)
-                row.append(rate(area) if area is not None else self.notes.absent(records))
+                told = self.board.at(kind).told(dataset, attack=attack)
+                row.append(rate(area) + self.notes.failed(told) if area is not None else self.notes.absent(told))
             outside, family = found.outside
             row.append(f"{outside} of {family}" if family else MISSING)
             rows.append([*row, rate(found.shuffled) if found.shuffled is not None else MISSING])
@@ -206,8 +203,13 @@ class _Page:
         return table(header, rows) if rows else ""
 
     def _warnings(self) -> str:
-        """What a reader must know first: a blind classifier that sees members, controls that fail."""
+        """What a reader must know first: cells that failed, a blind classifier that sees members, controls that fail."""
         lines = []
+        if failed := self.board.failed:
+            lines.append(
+                f"**{failed} cell{'s' * (failed > 1)} failed**, and no figure holds them: what they were to measure may be "
+                "worse than it looks."
+            )
         for dataset in self.board.datasets():
             outside = {attack: found.outside[0] for attack, found in self.board.controls(dataset).items()}
             if outside.pop(BLIND, 0):

@@ -19,11 +19,11 @@ class Notes:
         self.reasons: list[str] = []
 
     def cell(self, dataset: str, defense: str, attack: str, found: Spread | None, show: Callable[[Spread], str]) -> str:
-        """A spread, marked where seeds are lacking, with the reasons of those that do not apply."""
-        records = self.board.cells.get((dataset, defense, attack), [])
+        """A spread, marked where seeds are lacking, with the reasons of those that do not apply or failed."""
+        records = self.board.told(dataset, defense, attack)
         if found is None:
             return self.absent(records)
-        return show(found) + self.lacking(found) + self._marks(records)
+        return show(found) + self.lacking(found) + self._marks(records, "n/a") + self.failed(records)
 
     def lacking(self, found: Spread) -> str:
         """How many seeds there are, where it is not all."""
@@ -32,14 +32,20 @@ class Notes:
 
     def absent(self, records: list[Record]) -> str:
         """What stands for a number that none of the records has."""
-        return f"n/a{self._marks(records)}" if records else MISSING
+        ended = "n/a" + self._marks(records, "n/a") if any(r.status != "failed" for r in records) else ""
+        return (ended + self.failed(records)).strip() or MISSING
 
     def text(self) -> str:
         """The footnotes."""
         return "\n".join(f"[^{i}]: {reason}" for i, reason in enumerate(self.reasons, 1))
 
-    def _marks(self, records: list[Record]) -> str:
-        return "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == "n/a" and r.reason))
+    def failed(self, records: list[Record]) -> str:
+        """The mark of records that failed, nothing where none has."""
+        marks = self._marks(records, "failed")
+        return f" failed{marks}" if marks else ""
+
+    def _marks(self, records: list[Record], status: str) -> str:
+        return "".join(dict.fromkeys(self._note(r.reason) for r in records if r.status == status and r.reason))
 
     def _note(self, reason: str) -> str:
         reason = " ".join(reason.split())

@@ -40,16 +40,18 @@ T = TypeVar("T")
 
 
 def lacking(record: Record) -> list[str]:
-    """What a record must hold to be shown, but does not."""
-    needs = {
+    """What a record must hold to be shown, but does not; one that failed need not know its split, weights and cost."""
+    needs: dict[str, tuple[str, ...]] = {
         "labels": ("dataset", "defense", "attack"),
         "cell": ("seed", "model"),
         "model": ("key", "digest"),
         "split": ("fingerprint", "members", "nonmembers", "reference", "near_duplicates"),
         "cost": ("forwards", "vjps"),
     }
+    if record.status == "failed":
+        needs |= {"model": ("key",), "split": (), "cost": ()}
     missing = [f"{part}.{name}" for part, names in needs.items() for name in names if name not in getattr(record, part)]
-    if record.status == "n/a" and not record.reason:
+    if record.status != "done" and not record.reason:
         missing.append("reason")
     wanted = UTILITY if record.labels.get("attack") == UTILITY else "attack"
     if record.status == "done" and getattr(record, wanted) is None:
@@ -137,8 +139,8 @@ class Board:
 
     Attributes:
         suite: what the suite file says.
-        kinds: records by kind of model and checkpoint (0 is the end of training); then by dataset, defense and attack
-            ("utility" for measures of samples), in the order of the seeds.
+        kinds: records, of failed cells too, by kind of model and checkpoint (0 is the end of training); then by dataset,
+            defense and attack ("utility" for measures of samples), in the order of the seeds.
         kind: the kind of model and checkpoint that the other members speak of.
         further: how many records are of a seed that the suite does not ask for, and are not shown.
     """
@@ -150,7 +152,7 @@ class Board:
 
     @property
     def cells(self) -> dict[tuple[str, str, str], list[Record]]:
-        """The records of this kind of model."""
+        """The records of this kind of model, of failed cells too."""
         return self.kinds.get(self.kind, {})
 
     def at(self, model: str, checkpoint: int = 0) -> Board:
@@ -171,7 +173,20 @@ class Board:
         """How many of the suite's records at the end of training are there, and how many there should be."""
         suite = self.suite
         expected = [(s, d, a) for s in suite.datasets for d in suite.defenses for a in (UTILITY, *suite.attacks)]
-        return sum(len(self.cells.get(cell, ())) for cell in expected), len(expected) * len(suite.seeds)
+        done = sum(len(_ended(self.cells.get(cell, ()))) for cell in expected)
+        return done, len(expected) * len(suite.seeds)
+
+    @property
+    def beside(self) -> int:
+        """How many records there are of other kinds of model and of checkpoints."""
+        return sum(
+            len(_ended(found)) for kind, cells in self.kinds.items() if kind != self.kind for found in cells.values()
+        )
+
+    @property
+    def failed(self) -> int:
+        """How many cells failed, whatever the kind of model."""
+        return sum(r.status == "failed" for cells in self.kinds.values() for found in cells.values() for r in found)
 
     def datasets(self) -> list[str]:
         """The suite's, then others that have records."""
@@ -186,7 +201,11 @@ class Board:
         return _ordered(self.suite.attacks, (a for d, _, a in self.cells if d == dataset and a != UTILITY))
 
     def records(self, dataset: str, defense: str | None = None, attack: str | None = None) -> list[Record]:
-        """The records of a dataset, of one defense and of one attack where they are given."""
+        """The records of a dataset, of one defense and of one attack where they are given; no failed cells."""
+        return _ended(self.told(dataset, defense, attack))
+
+    def told(self, dataset: str, defense: str | None = None, attack: str | None = None) -> list[Record]:
+        """The same with failed cells."""
         wanted = (dataset, defense, attack)
         return [
             record
@@ -260,7 +279,11 @@ class Board:
         family = sum(map(len, nulls.values()))
         found = {}
         for attack, metrics in nulls.items():
-            if not metrics and not exact.records(dataset, attack=attack):
+            if (
+                not metrics
+                and not exact.told(dataset, attack=attack)
+                and not self.at("fresh").told(dataset, attack=attack)
+            ):
                 continue
             values = [m.calibrated.auroc.value for m in metrics if m.calibrated.auroc.value is not None]
             limit = statistics.NormalDist().inv_cdf(1 - 0.01 / family / 2) if family else math.inf
@@ -332,6 +355,11 @@ def spread(items: Iterable[T], number: Callable[[T], float | None]) -> Spread | 
     """A number of each item, those without it left out; None where none has it."""
     values = tuple(value for item in items if (value := number(item)) is not None)
     return Spread(values) if values else None
+
+
+def _ended(records: Iterable[Record]) -> list[Record]:
+    """The records of cells that did not fail."""
+    return [record for record in records if record.status != "failed"]
 
 
 def _ordered(first: list[str], others: Iterable[str]) -> list[str]:

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from benches import cell
 
+from mibench.harness.plan import Plan
 from mibench.harness.records import read_record
+from mibench.harness.store import Store
 
 SUITE = """
 datasets = ["digits:members=20,nonmembers=40,reference=200"]
@@ -55,17 +58,21 @@ PLUGIN = """
         def score(self, model, x, ctx):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    class Nonsense(Base):
-        "Returns NaN."
-        name = "nonsense"
+    def answers(title, make):
+        "An attack that returns what a function makes of good scores."
         def score(self, model, x, ctx):
-            return {"x": torch.full((len(x),), float("nan"))}
+            return {"x": make(-x.flatten(1).norm(dim=1))}
+        return type(title, (Base,), {"__doc__": title, "name": title, "score": score})
 
-    class Misshapen(Base):
-        "Returns a wrong shape."
-        name = "misshapen"
-        def score(self, model, x, ctx):
-            return {"x": torch.zeros(3, 2)}
+    WRONG = [
+        answers("nan", lambda good: good * torch.nan),
+        answers("infinite", lambda good: good * torch.inf),
+        answers("misshapen", lambda good: good[:, None]),
+        answers("constant", lambda good: torch.ones_like(good)),
+        answers("integers", lambda good: good.long()),
+        answers("elsewhere", lambda good: good.to("meta")),
+        answers("graded", lambda good: good.requires_grad_()),
+    ]
 
     class Learns(Base):
         "Fits the mean of the calibration members."
@@ -77,7 +84,7 @@ PLUGIN = """
 
     @hookimpl
     def mibench_attacks():
-        return [Raises, Exits, Killed, Nonsense, Misshapen, Learns]
+        return [Raises, Exits, Killed, *WRONG, Learns]
 """
 
 
@@ -193,30 +200,94 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
     assert mibench("leaderboard", suite, "--check").returncode == 0
 
 
-def test_misbehaving_attacks_cost_their_own_cell_only(suite, tmp_path):
+WRONG = {
+    "raises": "RuntimeError: on purpose",
+    "exits": "the worker ended with exit code 0 without a result",
+    "killed": "the worker was killed by signal 9 without a result",
+    "nan": "attack nan, setting 'x': a score is NaN or infinite",
+    "infinite": "attack infinite, setting 'x': a score is NaN or infinite",
+    "misshapen": "attack misshapen, setting 'x': expected a tensor of shape (60,), got (60, 1)",
+    "constant": "attack constant gives every sample the same score",
+    "integers": "attack integers, setting 'x': scores must be floating-point numbers, got torch.int64",
+    "elsewhere": "attack elsewhere, setting 'x': scores must be on the device of the model, without gradients",
+    "graded": "attack graded, setting 'x': scores must be on the device of the model, without gradients",
+}
+
+
+def test_misbehaving_attacks_cost_their_own_cell_and_the_board_says_so(suite, tmp_path, cli):
     plugin = tmp_path / "bad.py"
     plugin.write_text(textwrap.dedent(PLUGIN))
     text = SUITE.replace('"vp", "hold2"', '"vp"')
-    bad = '"raises", "exits", "killed", "nonsense", "misshapen", "learns"'
+    bad = ", ".join(f'"{name}"' for name in (*WRONG, "learns"))
     (suite / "suite.toml").write_text(text.replace('"pia"]', f'"pia", {bad}]'))
     done = mibench("run", suite, "--plugin", plugin, "--workers", 2)
     assert done.returncode == 1
-    assert "4 of 9 cells done, 4 now, 5 failed" in done.stdout
-    for cause in (
-        "RuntimeError: on purpose",
-        "ended with exit code 0 without",
-        "killed by signal 9",
-        "NaN or infinite",
-        "(3, 2)",
-    ):
-        assert cause in done.stderr
-    assert "Traceback" not in done.stderr
-    kept = {path.name.removesuffix("-s0.json") for path in (suite / "records").rglob("*.json")}
-    assert kept == {"utility", "secmi_steps_5", "pia", "learns"}
+    assert "4 of 14 cells done, 4 now, 10 failed" in done.stdout
+    assert all(reason in done.stderr for reason in WRONG.values()) and "Traceback" not in done.stderr
+    records = {path.name.removesuffix("-s0.json"): read_record(path) for path in (suite / "records").rglob("*.json")}
+    assert {name: record.reason for name, record in records.items() if record.status == "failed"} == WRONG
+    assert {name for name, record in records.items() if record.status == "done"} == {
+        *("utility", "secmi_steps_5", "pia", "learns")
+    }
     logs = "".join(path.read_text() for path in (tmp_path / "store" / "logs").iterdir())
     assert "on purpose" in logs and "Traceback" in logs
-    status = mibench("status", suite, "--plugin", plugin)
-    assert "4 done, 5 failed" in status.stdout
+    status = cli("status", suite, "--plugin", plugin)[1]
+    assert "4 done, 10 failed" in status and WRONG["nan"] in status
+
+    assert cli("validate", suite, "--plugin", plugin)[0] == 0
+    assert cli("leaderboard", suite)[0] == 0
+    page = (suite / "README.md").read_text()
+    assert "4 of 14 records are there." in page and "**10 cells failed**" in page.partition("## digits")[0]
+    for name, reason in WRONG.items():
+        (mark,) = (line.partition("]")[0] for line in page.splitlines() if line.endswith(f"]: {reason}"))
+        assert f"| `{name}` | failed{mark}] |" in page
+
+    plugin.write_text(textwrap.dedent(PLUGIN).replace("good * torch.nan", "good").replace("good[:, None]", "good"))
+    mended = mibench("run", suite, "--plugin", plugin)
+    assert mended.returncode == 1 and "6 of 14 cells done, 2 now, 8 failed" in mended.stdout
+    cli("leaderboard", suite)
+    page = (suite / "README.md").read_text()
+    assert "| `nan` | ." in page and "| `misshapen` | ." in page and "**8 cells failed**" in page
+
+
+def test_a_model_that_cannot_be_made_fails_its_cells(suite, tmp_path, cli):
+    """Until its defense is mended; its cells have no weights till then."""
+    plugin = tmp_path / "defense.py"
+    code = """
+    import torch
+    from mibench import hookimpl
+    from mibench_defenses import VP
+
+    class Broken(VP):
+        "Has no finite loss."
+        name = "broken"
+        def loss(self, *args):
+            return super().loss(*args) * torch.nan
+
+    @hookimpl
+    def mibench_defenses():
+        return [Broken]
+    """
+    plugin.write_text(textwrap.dedent(code))
+    (suite / "suite.toml").write_text(SUITE.replace('"vp", "hold2"', '"broken"'))
+    assert mibench("run", suite, "--plugin", plugin).returncode == 1
+    records = [read_record(path) for path in (suite / "records").rglob("*.json")]
+    assert len(records) == 3 and all("broken · seed 0 cannot be trained" in record.reason for record in records)
+    assert cli("leaderboard", suite)[0] == 0
+    assert "| failed[^1] | failed[^1] | failed[^1] |" in (suite / "README.md").read_text()
+    assert "3 failed" in cli("status", suite, "--plugin", plugin)[1]
+    assert cli("validate", suite, "--plugin", plugin)[0] == 0
+    plugin.write_text(textwrap.dedent(code).replace(" * torch.nan", ""))
+    mended = mibench("run", suite, "--plugin", plugin)
+    assert mended.returncode == 0 and "3 of 3 cells done, 3 now" in mended.stdout and "stale" not in mended.stderr
+
+
+def test_reasons_name_no_folder_of_this_machine():
+    plan = Plan([], Path("records"), Store(Path(os.environ["MIBENCH_STORE"])))
+    reason = "FileNotFoundError: '/home/me/some data/x.bin' is not there;\n see https://a.org/b/c, 1/2 of /tmp/y/z.log"
+    told = plan.failure(cell("pia"), reason)
+    assert told.reason == "FileNotFoundError: 'some data/x.bin' is not there; see https://a.org/b/c, 1/2 of z.log"
+    assert told.status == "failed" and told.digest == told.content_digest() and told.key == cell("pia").key("")
 
 
 def test_killed_half_way_it_goes_on(suite):
@@ -297,7 +368,7 @@ def test_a_full_disk_is_one_line(suite):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert not [path for path in Path(suite).rglob("*.json")]
+    assert not [path for path in Path(suite).rglob("*.json") if read_record(path).status == "done"]
 
 
 def test_two_recipes_have_records_of_their_own(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,37 @@ def test_an_attack_that_does_not_apply(folder: Path) -> None:
     assert rows(page, "| `pia`")[0] == ["`pia`", "–", "n/a[^1]"]
     assert rows(page, "| `hold3`")[0][1:4] == ["–", "–", "–"]
     assert page.endswith("\n\n[^1]: needs a state of one block\n")
+
+
+def failed(folder: Path, defense: str, attack: str, seed: int, reason: str, model: str = "trained") -> None:
+    bare: dict[str, dict[str, float]] = {"split": {}, "cost": {}, "environment": {}}
+    put(folder, defense, attack, seed, model, status="failed", reason=reason, **bare)
+
+
+def test_cells_that_failed(folder: Path) -> None:
+    """They are counted on top and named in their cells, and no figure changes."""
+    attacked(folder, "vp", "loss", 0.7)
+    sampled(folder, "vp", 0.2)
+    attacked(folder, "vp", "loss", 0.5, model="fresh")
+    before = render(folder)
+    failed(folder, "vp", "loss", 1, "was killed")
+    failed(folder, "vp", "pia", 0, "gave NaN")
+    put(folder, "vp", "pia", 1, status="n/a", reason="needs weights")
+    failed(folder, "vp", "utility", 1, "no space")
+    failed(folder, "vp", "loss", 1, "was killed", "fresh")
+    failed(folder, "vp", "pia", 1, "gave NaN", "fresh")
+    page = render(folder)
+    assert "\n\n**5 cells failed**" in page.partition("## digits")[0] and "3 of 12 records are there. 1 of" in page
+    notes = dict(line.split(": ") for line in page.splitlines() if line.startswith("[^"))
+    marks = {reason: mark for mark, reason in notes.items()}
+    main, pia = section(page, "digits"), f"n/a{marks['needs weights']} failed{marks['gave NaN']}"
+    assert cells(main, "| `loss`")[1] == f".700 (1/2) failed{marks['was killed']}"
+    assert cells(main, "| `pia`")[1] == pia and f"10.0 (1/2) failed{marks['no space']}" in cells(main, "| `vp`")
+    controls = section(page, "Controls of digits")
+    assert cells(controls, "| `loss`")[2] == f".500 failed{marks['was killed']}"
+    assert cells(controls, "| `pia`")[2] == f"failed{marks['gave NaN']}"
+    for title in ("Settings of digits", "Cost and training of digits", "How to read this"):
+        assert re.sub(r" failed\[\^\d\]", "", section(page, title)) == section(before, title)
 
 
 def test_a_model_that_does_not_generate(folder: Path) -> None:

@@ -97,6 +97,19 @@ def test_key(tmp_path: Path) -> None:
     assert validate(tmp_path) == [f"records/{PATH}: its key is not that of its cell and weights"]
 
 
+def test_a_failed_cell_is_no_problem(tmp_path: Path) -> None:
+    """With its model's weights or, where that could not be made, without."""
+    bare: dict[str, Any] = {"status": "failed", "attack": None, "split": {}, "cost": {}, "reason": "was killed"}
+    put(tmp_path, record())
+    put(tmp_path, seed(1, model={"key": "m", "digest": "w"}, **bare), "digits/vp/loss-s1.json")
+    parts = {**record().cell, "seed": 2}
+    key = digest_of({"format": FORMAT, "weights": "", **parts})
+    put(tmp_path, record(cell=parts, key=key, model={"key": "m2"}, **bare), "digits/vp/loss-s2.json")
+    assert validate(tmp_path) == []
+    put(tmp_path, seed(3, model={"key": "m3"}, key="k", **bare | {"reason": None}), "digits/vp/loss-s3.json")
+    assert validate(tmp_path) == ["records/digits/vp/loss-s3.json: lacks reason"]
+
+
 def test_wrong_path(tmp_path: Path) -> None:
     put(tmp_path, record(), "digits/ve/loss-s0.json")
     assert validate(tmp_path) == [f"records/digits/ve/loss-s0.json: belongs at records/{PATH}"]
