@@ -104,6 +104,14 @@ def test_boards_need_no_plugin(tmp_path):
     assert (tmp_path / "README.md").exists()
 
 
+@pytest.mark.parametrize("flag", ["--dataset", "--seed", "--model", "--recipe", "--samples"])
+def test_what_a_suite_says_of_all_cells_cannot_be_given_beside_it(cli, tmp_path, flag):
+    (tmp_path / "suite.toml").write_text('datasets = ["digits"]\ndefenses = ["vp"]\nattacks = ["pia"]\n')
+    values = {"--seed": "0", "--model": "exact", "--recipe": "steps=3", "--samples": "100"}
+    code, _, err = cli("run", tmp_path, "--attack", "loss", flag, values.get(flag, "digits"))
+    assert code == 2 and f"{flag} cannot be given beside it, only --defense and --attack" in err
+
+
 def test_bound_prints_and_plots(cli, tmp_path):
     picture = tmp_path / "bound.png"
     code, out, _ = cli(

@@ -47,12 +47,19 @@ def test_the_template_is_found_run_and_when_broken_costs_nobody(installed):
 
     data = "digits:members=20,nonmembers=40,reference=200"
     recipe = "steps=30,width=32,depth=1"
-    done = mibench(
-        environment, "run", "--defense", "input-noise:scale=0.3", "--attack", "first-answer,pia", "--dataset", data,
-        "--recipe", recipe, "--samples", 100,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "input-noise:scale=0.3 · first-answer" in done.stdout and "AUROC" in done.stdout
+    suite = site.parent / "suite"
+    suite.mkdir()
+    content = f'datasets = ["{data}"]\ndefenses = ["vp"]\nattacks = ["pia"]\ncontrols = false\nutility.samples = 100\n'
+    (suite / "suite.toml").write_text(content + "recipe.digits = {steps = 30, width = 32, depth = 1}\n")
+    done = mibench(environment, "run", suite, "--defense", "input-noise:scale=0.3", "--attack", "first-answer")
+    assert done.returncode == 0 and "6 of 6 cells done" in done.stdout, done.stderr
+    assert mibench(environment, "leaderboard", suite).returncode == 0
+    page = (suite / "README.md").read_text()
+    assert (
+        "2 of 2 records are there." in page
+        and "| `input-noise:scale=0.3` | **" in page
+        and "| `first-answer` | " in page
+    )
 
     module = site / "mibench_template" / "__init__.py"
     module.write_text("import a_module_that_is_not_there\n")

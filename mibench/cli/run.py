@@ -17,7 +17,11 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", nargs="?", help="a suite.toml, its folder, or its name under leaderboards/")
+    parser.add_argument(
+        "suite",
+        nargs="?",
+        help="a suite.toml, its folder, or its name under leaderboards/; --defense and --attack add to it",
+    )
     for kind, default in (("defense", ""), ("attack", ""), ("dataset", " (default: digits)")):
         parser.add_argument(
             f"--{kind}",
@@ -49,15 +53,15 @@ def main(args: argparse.Namespace) -> int:
 
     if not 1 <= args.workers <= 1024:
         raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
-    single = [
-        f"--{k}" for k in ("defense", "attack", "dataset", "seed", "model", "recipe", "samples") if getattr(args, k)
-    ]
+    single = [f"--{k}" for k in ("dataset", "seed", "model", "recipe", "samples") if getattr(args, k) is not None]
     files = tuple(str(Path(file).absolute()) for file in args.plugin)
     if args.suite:
         if single:
-            raise UsageError(f"a suite names its own cells; {', '.join(single)} cannot be given beside it")
+            raise UsageError(
+                f"a suite says how its cells are made; {', '.join(single)} cannot be given beside it, only --defense and --attack"
+            )
         located = load_suite(args.suite)
-        suite, folder = located.suite, located.folder / "records"
+        suite, folder = _with_more(located.suite, args), located.folder / "records"
         store = open_store(args)
     else:
         suite = _suite_of(args)
@@ -89,18 +93,30 @@ def main(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _given(args: argparse.Namespace, kind: str) -> list[str]:
+    """The names of a kind that the flags list."""
+    from mibench.names import split_list
+
+    return [name for text in getattr(args, kind) or [] for name in _names(text, split_list)]
+
+
+def _with_more(suite: Any, args: argparse.Namespace) -> Any:
+    """The suite and the defenses and attacks that the flags add to it."""
+    more = {
+        "defenses": dict.fromkeys([*suite.defenses, *_given(args, "defense")]),
+        "attacks": dict.fromkeys([*suite.attacks, *_given(args, "attack")]),
+    }
+    return suite.model_copy(update={kind: list(names) for kind, names in more.items()})
+
+
 def _suite_of(args: argparse.Namespace) -> Any:
     """The suite that the flags describe."""
     from mibench.harness.suite import Suite
-    from mibench.names import options, split_list, validated
+    from mibench.names import options, validated
 
     if not args.defense or not args.attack:
         raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
-    names = {
-        kind: [name for text in getattr(args, kind) or [] for name in _names(text, split_list)]
-        for kind in ("defense", "attack", "dataset")
-    }
-    datasets = names["dataset"] or ["digits"]
+    datasets = _given(args, "dataset") or ["digits"]
     recipe = options(args.recipe, "--recipe") if args.recipe else {}
     if any(seed < 0 for seed in args.seed or []):
         raise UsageError("--seed must be 0 or more")
@@ -108,8 +124,8 @@ def _suite_of(args: argparse.Namespace) -> Any:
         Suite,
         {
             "datasets": datasets,
-            "defenses": names["defense"],
-            "attacks": names["attack"],
+            "defenses": _given(args, "defense"),
+            "attacks": _given(args, "attack"),
             "controls": False,
             "seeds": sorted(set(args.seed or [0])),
             "model": args.model or "trained",

@@ -17,7 +17,7 @@ from mibench.names import build, did_you_mean, validated
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
 
-__all__ = ["Suite", "find_suite", "load_suite", "loose_records", "plan_cells"]
+__all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells"]
 
 
 BLIND = "blind"
@@ -99,11 +99,11 @@ def load_suite(text: str) -> Located:
     return Located(suite, folder)
 
 
-def _steps(suite: Suite, recipe: Recipe) -> list[int]:
-    """The checkpoints in steps."""
+def checkpoint_steps(suite: Suite, steps: int) -> list[int]:
+    """The checkpoints of a training of so many steps."""
     if suite.model != "trained":
         return []
-    return sorted({max(1, round(share * recipe.steps)) for share in suite.checkpoints} - {recipe.steps})
+    return sorted({max(1, round(share * steps)) for share in suite.checkpoints} - {steps})
 
 
 def _control_kinds(suite: Suite, seed: int) -> list[ModelKind]:
@@ -145,7 +145,7 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
                     raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
                 model = Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility)
                 judged = [attack for attack in attacks if isinstance(attack, Attack)]
-                for checkpoint in (*_steps(suite, recipe), 0):
+                for checkpoint in (*checkpoint_steps(suite, recipe.steps), 0):
                     for attack in (None, *judged):
                         cells.append(replace(model, attack=attack, checkpoint=checkpoint))
                 for kind in _control_kinds(suite, seed):

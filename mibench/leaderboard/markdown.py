@@ -65,8 +65,9 @@ class _Page:
         status = f"{done} of {expected} records are there."
         if suite.model != "trained":
             status += f" All models are {suite.model} ones."
-        if board.further:
-            status += f" {board.further} more, of other seeds, are not shown."
+        if board.strange:
+            counts = ", ".join(f"{count} of {what}" for what, count in sorted(board.strange.items()))
+            status += f" Not shown, since the suite does not ask for them: {counts}."
         status += f" {board.beside} of checkpoints and controls are beside them." if board.beside else ""
         parts = [f"# {suite.title}", self._warnings(), suite.description.strip(), status]
         parts += (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 from mibench.components import Tier
 from mibench.errors import MibenchError
 from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
-from mibench.harness.suite import Suite, load_suite
+from mibench.harness.suite import Suite, checkpoint_steps, load_suite
 from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
 
 __all__ = [
@@ -43,7 +44,7 @@ def lacking(record: Record) -> list[str]:
     """What a record must hold to be shown, but does not; one that failed need not know its split, weights and cost."""
     needs: dict[str, tuple[str, ...]] = {
         "labels": ("dataset", "defense", "attack"),
-        "cell": ("seed", "model"),
+        "cell": ("dataset", "seed", "model"),
         "model": ("key", "digest"),
         "split": ("fingerprint", "members", "nonmembers", "reference", "near_duplicates"),
         "cost": ("forwards", "vjps"),
@@ -142,13 +143,13 @@ class Board:
         kinds: records, of failed cells too, by kind of model and checkpoint (0 is the end of training); then by dataset,
             defense and attack ("utility" for measures of samples), in the order of the seeds.
         kind: the kind of model and checkpoint that the other members speak of.
-        further: how many records are of a seed that the suite does not ask for, and are not shown.
+        strange: how many records are not shown, by what about them the suite does not ask for.
     """
 
     suite: Suite
     kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]]
     kind: tuple[str, int]
-    further: int
+    strange: Counter[str]
 
     @property
     def cells(self) -> dict[tuple[str, str, str], list[Record]]:
@@ -366,8 +367,24 @@ def _ordered(first: list[str], others: Iterable[str]) -> list[str]:
     return [*first, *sorted(set(others) - set(first))]
 
 
+def _strange(suite: Suite, record: Record) -> str | None:
+    """What about a record the suite does not ask for; it may be of any defense and attack, that is how rows come in."""
+    cell = record.cell
+    if cell["seed"] not in suite.seeds:
+        return "another seed"
+    if cell["model"] == "trained":
+        recipe = cell.get("recipe", {})
+        if any(recipe.get(name) != value for name, value in suite.recipe.get(cell["dataset"]["name"], {}).items()):
+            return "another recipe"
+        if cell.get("checkpoint", 0) not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
+            return "another checkpoint"
+    if cell.get("utility", suite.utility.model_dump(mode="json")) != suite.utility.model_dump(mode="json"):
+        return "another measure of utility"
+    return None
+
+
 def open_board(folder: Path) -> Board:
-    """Read a suite and its records.
+    """Read a suite and those of its records that were made as it says.
 
     Raises:
         MibenchError: where either cannot be read.
@@ -375,10 +392,11 @@ def open_board(folder: Path) -> Board:
     suite = load_suite(str(folder)).suite
     kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     records = [record for _, record in load(folder)]
-    shown = [r for r in records if r.cell["seed"] in suite.seeds]
+    strange = [_strange(suite, record) for record in records]
+    shown = [record for record, reason in zip(records, strange, strict=True) if reason is None]
     for record in sorted(shown, key=lambda r: suite.seeds.index(r.cell["seed"])):
         labels, kind = record.labels, (record.cell["model"], record.cell.get("checkpoint", 0))
         cells = kinds.setdefault(kind, {})
         cells.setdefault((labels["dataset"], labels["defense"], labels["attack"]), []).append(record)
     ordered = {kind: dict(sorted(cells.items())) for kind, cells in sorted(kinds.items())}
-    return Board(suite, ordered, (suite.model, 0), len(records) - len(shown))
+    return Board(suite, ordered, (suite.model, 0), Counter(filter(None, strange)))

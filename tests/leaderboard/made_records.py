@@ -75,7 +75,9 @@ def put(
         "key": f"{attack} {kind}",
         "status": "done",
         "labels": labels,
-        "cell": {"seed": seed, "model": model} | ({"checkpoint": checkpoint} if checkpoint else {}),
+        "cell": {"dataset": {"name": "digits"}, "seed": seed, "model": model}
+        | ({"recipe": {"steps": 10}} if model == "trained" else {})
+        | ({"checkpoint": checkpoint} if checkpoint else {}),
         "split": {"fingerprint": "f", "near_duplicates": 2, "members": 100, "nonmembers": 400, "reference": 900},
         "model": {
             "key": kind,

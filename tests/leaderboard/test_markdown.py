@@ -24,6 +24,7 @@ datasets = ["digits"]
 defenses = ["vp", "hold3"]
 attacks = ["loss", "pia"]
 seeds = [0, 1]
+checkpoints = [0.5]
 [recipe.digits]
 steps = 10
 """
@@ -177,7 +178,9 @@ def test_order(folder: Path) -> None:
     page = render(folder)
     names = [row[0].partition(" †")[0] for row in rows(section(page, "digits"), "| `")]
     assert names == ["`vp`", "`hold3`", "`added`", "`zero`", "`loss`", "`pia`"]
-    assert "2 of 12 records are there. 1 more, of other seeds, are not shown. 1 of checkpoints and controls are" in page
+    assert (
+        "2 of 12 records are there. Not shown, since the suite does not ask for them: 1 of another seed. 1 of" in page
+    )
 
 
 def test_worst_is_chosen_by_the_mean(folder: Path) -> None:

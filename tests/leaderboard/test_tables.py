@@ -17,6 +17,7 @@ datasets = ["digits"]
 defenses = ["vp", "hold3"]
 attacks = ["nn", "loss", "gsa", "lira"]
 seeds = [0, 1]
+checkpoints = [0.2, 0.5, 0.7]
 """
 
 
@@ -140,15 +141,35 @@ def test_matched_takes_the_first_time() -> None:
 
 
 def test_a_path_is_in_the_order_of_training_and_of_the_worst_attack(folder: Path) -> None:
-    for step, area, distance in ((100, 0.6, 20.0), (20, 0.55, 30.0), (0, 0.7, 10.0)):
+    for step, area, distance in ((7, 0.6, 20.0), (2, 0.55, 30.0), (0, 0.7, 10.0)):
         attacked(folder, "vp", "loss", area, area, checkpoint=step)
         attacked(folder, "vp", "nn", 0.575, 0.575, checkpoint=step, tier="samples")
         sampled(folder, "vp", 0.2, 0.2, distance=distance, checkpoint=step)
-    attacked(folder, "vp", "loss", 0.6, 0.6, checkpoint=50)
+    attacked(folder, "vp", "loss", 0.6, 0.6, checkpoint=5)
     board = open_board(folder)
-    assert board.checkpoints() == [20, 50, 100, 0]
-    assert board.path("digits", "vp") == [(20, 31.0, 0.575), (100, 21.0, 0.6), (0, 11.0, 0.7)]
+    assert board.checkpoints() == [2, 5, 7, 0]
+    assert board.path("digits", "vp") == [(2, 31.0, 0.575), (7, 21.0, 0.6), (0, 11.0, 0.7)]
     assert board.path("digits", "hold3") == []
+
+
+def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path) -> None:
+    """Whatever defense and attack they are of: what the suite asks of recipe, steps, seeds and samples is the same for all."""
+    (folder / "suite.toml").write_text(f"{SUITE}[recipe.digits]\nsteps = 10\n[recipe.other]\nsteps = 7\n")
+    attacked(folder, "vp", "loss", 0.6, 0.6, 0.6)
+    attacked(folder, "mine", "new", 0.7, checkpoint=5)
+    attacked(folder, "mine", "new", 0.7, checkpoint=4)
+    cell = {"dataset": {"name": "digits"}, "seed": 1, "model": "trained", "recipe": {"steps": 10, "width": 8}}
+    put(folder, "mine", "new", 1, cell=cell, attack=metrics(scores(0.7)))
+    put(folder, "mine", "newer", 1, cell=cell | {"recipe": {"steps": 11}}, attack=metrics(scores(0.7)))
+    how = {"samples": 1000, "evaluations": 50, "method": "multistep", "grid": "quadratic"}
+    for name, utility in (("same", how), ("other", how | {"samples": 999})):
+        put(folder, name, "utility", 1, cell=cell | {"utility": utility}, status="n/a", reason="why")
+    board = open_board(folder)
+    assert board.strange == {
+        **{"another seed": 1, "another recipe": 1, "another checkpoint": 1, "another measure of utility": 1}
+    }
+    assert board.defenses("digits") == ["vp", "hold3", "mine", "same"] and board.checkpoints() == [5, 0]
+    assert board.attacks("digits") == ["nn", "loss", "gsa", "lira", "new"]
 
 
 def fresh(folder: Path, *areas: float) -> Board:
