@@ -20,6 +20,7 @@ from mibench.diffusion.process import Kernel
 from mibench.diffusion.training import (
     TIMES,
     Alone,
+    Bookmark,
     Task,
     facts,
     module_of,
@@ -166,6 +167,7 @@ def train_together(
     *,
     snapshots: tuple[int, ...] = (),
     keep: Callable[[int, int, dict[str, Tensor]], None] = lambda k, done, state: None,
+    bookmark: Bookmark | None = None,
 ) -> list[dict[str, Any]]:
     """Train K models in place as ``train`` would one by one, up to rounding.
 
@@ -178,6 +180,7 @@ def train_together(
         progress: called now and then with steps done and steps in all.
         snapshots: after how many steps the models so far are wanted.
         keep: called for each model with its number, the steps done and the denoiser's state, a copy.
+        bookmark: see ``optimise``.
 
     Returns:
         Facts for the record, one per model.
@@ -194,7 +197,7 @@ def train_together(
         for k in range(len(models)):
             keep(k, done, task.unstack(average, k))
 
-    losses = optimise(task, recipe, progress, snapshots, hand_out)
+    losses = optimise(task, recipe, progress, snapshots, hand_out, bookmark)
     for k, model in enumerate(models):
         module_of(model).load_state_dict(task.unstack(task.parameters, k))
         module_of(model).eval()

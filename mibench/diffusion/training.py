@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench.components import Defense
+from mibench.diffusion.course import Course
 from mibench.diffusion.denoisers import NetworkDenoiser, PlainDenoiser, SufficientDenoiser, expand
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import Kernel, LinearSDE
@@ -18,6 +19,7 @@ from mibench.recipe import Recipe
 __all__ = [
     "TIMES",
     "Alone",
+    "Bookmark",
     "Task",
     "blank_model",
     "clipped_step",
@@ -105,9 +107,13 @@ class Task(Protocol):
 
     Attributes:
         parameters: by name; stacked where there are several models.
+        buffers: what else a step may change, likewise.
+        generators: what a step draws from.
     """
 
     parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    generators: list[torch.Generator]
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """One step of the optimiser; the loss before it, () or (K,), detached."""
@@ -130,7 +136,9 @@ class Alone:
         self.members = members.to(model.device, torch.float64)
         self.table = time_table(model.process, recipe, model.device)
         self.generator = torch.Generator(model.device).manual_seed(seed)
+        self.generators = [self.generator]
         self.parameters: dict[str, Tensor] = dict(module_of(model).named_parameters())
+        self.buffers = dict(module_of(model).named_buffers())
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
@@ -142,9 +150,31 @@ class Alone:
         return loss.detach()
 
 
+class Bookmark(Protocol):
+    """Keeps a training under way, so that one that was interrupted goes on where it was."""
+
+    def read(self) -> dict[str, Tensor] | None:
+        """What was written last, on the CPU; None where nothing was."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        ...
+
+    def write(self, done: int, state: dict[str, Tensor]) -> None:
+        """Keep the state after so many steps."""
+        ...
+
+
 def optimiser(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam. It works element by element, so one serves any number of models."""
     return torch.optim.Adam(task.parameters.values(), lr=recipe.learning_rate, fused=True)
+
+
+def pace(recipe: Recipe, k: int) -> float:
+    """The learning rate of step k, as a share of the peak: a linear warm-up, and a cosine to 0."""
+    warmup = max(1, recipe.steps // 50)
+    return min(1.0, (k + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, k / recipe.steps)))
 
 
 def optimise(
@@ -153,6 +183,7 @@ def optimise(
     progress: Callable[[int, int], None],
     snapshots: tuple[int, ...],
     keep: Callable[[int, dict[str, Tensor]], None],
+    bookmark: Bookmark | None = None,
 ) -> Tensor:
     """Run the steps of a recipe, and leave the moving average in place of the weights.
 
@@ -160,8 +191,9 @@ def optimise(
         task: what to optimise.
         recipe: steps, learning rate, decay.
         progress: called now and then with steps done and steps in all.
-        snapshots: after how many steps ``keep`` is called.
-        keep: given the steps done and the averages so far, by name; they change afterwards.
+        snapshots: after how many steps ``keep`` wants the averages.
+        keep: called at the end for each of these, with the steps done and the averages by name.
+        bookmark: where it goes on, and is kept by time; a step more or less at which it was interrupted changes no bit.
 
     Returns:
         The mean loss of the last tenth, () or (K,).
@@ -170,28 +202,35 @@ def optimise(
         FloatingPointError: where a loss is no longer finite.
     """
     optimizer = optimiser(task, recipe)
-    warmup = max(1, recipe.steps // 50)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min(1.0, (k + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, k / recipe.steps)))
-    )
-    weights = [p.detach() for p in task.parameters.values()]
-    average = [w.clone() for w in weights]
-    recent: list[Tensor] = []
-    for k in range(recipe.steps):
+    course = Course({name: p.detach().clone() for name, p in task.parameters.items()})
+    if bookmark is not None and (state := bookmark.read()) is not None:
+        course = Course.of(state, task, optimizer)
+    weights, average = [p.detach() for p in task.parameters.values()], list(course.average.values())
+    tail = recipe.steps * 9 // 10
+    for k in range(course.done, recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * pace(recipe, k)
         loss = task.step(optimizer)
-        schedule.step()
         decay = min(recipe.ema, (k + 1) / (k + 10))
         torch._foreach_lerp_(average, weights, 1 - decay)
-        if k >= recipe.steps * 9 // 10:
-            recent.append(loss)
-        if (k + 1) % 200 == 0 or k + 1 == recipe.steps:
+        course.done = k + 1
+        if k >= tail:
+            if course.losses is None:
+                course.losses = loss.new_zeros(recipe.steps - tail, *loss.shape)
+            course.losses[k - tail] = loss
+        if course.done % 200 == 0 or course.done == recipe.steps:
             if not torch.isfinite(loss).all():
                 raise FloatingPointError(f"the training loss is {loss.tolist()} at step {k + 1}")
-            progress(k + 1, recipe.steps)
-        if k + 1 in snapshots:
-            keep(k + 1, dict(zip(task.parameters, average, strict=True)))
+            progress(course.done, recipe.steps)
+        if course.done in snapshots:
+            course.snapshots[course.done] = {name: value.clone() for name, value in course.average.items()}
+        if bookmark is not None and course.done < recipe.steps and bookmark.due():
+            bookmark.write(course.done, course.state(task, optimizer))
+    for done, averages in course.snapshots.items():
+        keep(done, averages)
     torch._foreach_copy_(weights, average)
-    return torch.stack(recent).mean(0)
+    assert course.losses is not None
+    return course.losses.mean(0)
 
 
 def facts(recipe: Recipe, members: Tensor, loss: float, module: nn.Module) -> dict[str, Any]:
@@ -214,6 +253,7 @@ def train(
     *,
     snapshots: tuple[int, ...] = (),
     keep: Callable[[int, dict[str, Tensor]], None] = lambda done, state: None,
+    bookmark: Bookmark | None = None,
 ) -> dict[str, Any]:
     """Train a model in place; at the end it holds the moving average of the weights.
 
@@ -226,6 +266,7 @@ def train(
         progress: called now and then with steps done and steps in all.
         snapshots: after how many steps the model so far is wanted.
         keep: called with the steps done and the denoiser's state, a copy, as it would be had the training ended there.
+        bookmark: see ``optimise``.
 
     Returns:
         Facts for the record: steps, epochs per member, the mean loss of the last tenth.
@@ -239,6 +280,6 @@ def train(
         keep(done, {name: average.get(name, value).detach().clone() for name, value in module.state_dict().items()})
 
     module.train()
-    loss = optimise(Alone(defense, model, members, recipe, seed), recipe, progress, snapshots, hand_out)
+    loss = optimise(Alone(defense, model, members, recipe, seed), recipe, progress, snapshots, hand_out, bookmark)
     module.eval()
     return facts(recipe, members, loss.item(), module)

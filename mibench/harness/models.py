@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +16,14 @@ from mibench.diffusion.together import can_train_together, fastest, train_togeth
 from mibench.diffusion.training import blank_model, train
 from mibench.errors import MibenchError
 from mibench.harness.cells import Cell
+from mibench.harness.partial import Partial
+from mibench.harness.records import digest_of
 from mibench.harness.store import Store
 
 __all__ = ["make_models", "open_model", "training_data"]
 
 Progress = Callable[[int, int], None]
+EVERY = 60.0
 
 
 def training_data(cell: Cell, data: Split) -> Tensor:
@@ -44,97 +45,169 @@ def _training_seed(cell: Cell) -> int:
     return generator(cell.seed, "shadow", *cell.shadow).initial_seed() if cell.shadow else cell.seed
 
 
-def make_models(cells: list[Cell], store: Store, device: str, progress: Progress, say: Callable[[str], None]) -> None:
+class _Training:
+    """One training: the cells that are its checkpoints, their data and the blank model.
+
+    Args:
+        cells: that differ in checkpoint alone.
+        device: where the model lives.
+    """
+
+    def __init__(self, cells: list[Cell], device: str) -> None:
+        self.cells, self.first = cells, cells[0]
+        self.data = split(self.first.dataset, self.first.seed)
+        self.members = training_data(self.first, self.data)
+        self.seed = _training_seed(self.first)
+        variance = self.members.double().square().mean().item()
+        self.model = blank_model(self.first.defense, self.data.shape, variance, self.first.recipe, device, self.seed)
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+
+    def store(self, store: Store, facts: dict[str, Any]) -> None:
+        """Store the trained model as its cells' checkpoints want it."""
+        denoiser: Any = self.model.denoiser
+        final = {name: value.clone() for name, value in denoiser.state_dict().items()}
+        steps, found = self.first.recipe.steps, []
+        for cell in self.cells:
+            state, told = final, facts
+            if cell.checkpoint:
+                state, epochs = self.snapshots[cell.checkpoint], facts["epochs_per_member"] * cell.checkpoint / steps
+                told = facts | {"steps": cell.checkpoint, "epochs_per_member": epochs, "loss": None}
+            denoiser.load_state_dict(state)
+            if cell.shadow is None:
+                heldout = self.data.nonmembers[: len(self.data.members)]
+                for name, part in (("member_loss", self.data.members), ("heldout_loss", heldout)):
+                    told = told | {name: _held_loss(self.model, part, cell.seed)}
+            found.append((cell, state, told))
+        for cell, state, told in found:
+            _keep(cell, store, self.data, state, told)
+
+
+def make_models(
+    cells: list[Cell],
+    store: Store,
+    device: str,
+    progress: Progress,
+    say: Callable[[str], None],
+    every: float = EVERY,
+) -> None:
     """Make and store the models of cells that differ in seed, shadow and checkpoint alone.
 
-    Those to be trained are trained together where that is measured to be faster.
+    Those to be trained are trained together where that is measured to be faster. A training that was interrupted goes on
+    where it was kept last, together with the same others or alone as it was begun, to the same weights on the same device.
+
+    Args:
+        cells: whose models are to be made.
+        store: takes the models, and the trainings under way.
+        device: "cpu" or "cuda".
+        progress: called now and then with steps done and steps in all.
+        say: takes lines for the log of the run.
+        every: seconds after which a training under way is kept.
 
     Raises:
         MibenchError: where a model cannot be trained; models made before are kept.
     """
-    trainings: dict[str, list[Cell]] = {}
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.model == "trained":
-            trainings.setdefault(cell.training_key, []).append(cell)
+            groups.setdefault(cell.training_key, []).append(cell)
         else:
             data = split(cell.dataset, cell.seed)
-            _keep(
-                cell, store, data, {"points": training_data(cell, data)}, {"steps": None, "seconds": 0.0, "loss": None}
-            )
-    groups = list(trainings.values())
-    if len(groups) > 1 and can_train_together(groups[0][0].defense):
+            facts = {"steps": None, "seconds": 0.0, "loss": None}
+            _keep(cell, store, data, {"points": training_data(cell, data)}, facts)
+    if not groups:
+        return
+    trainings = [_Training(group, device) for group in groups.values()]
+
+    def partial(title: str, *some: _Training) -> Partial:
+        facts = {"device": device, "torch": torch.__version__, "splits": [one.data.fingerprint for one in some]}
+        key = digest_of([one.first.training_key for one in some])
+        return Partial(store, key, facts, title, say, every)
+
+    alone = [partial(one.first.model_title, one) for one in trainings]
+    whole = partial(f"the training of {len(trainings)} models of {trainings[0].first.defense.label}", *trainings)
+    if len(trainings) > 1 and not any(one.there for one in alone) and (whole.there or _pays(trainings, say)):
         try:
-            _train(groups, store, device, progress, say)
+            _train_together(trainings, store, device, progress, whole)
             return
         except FloatingPointError as error:
             say(f"trained together a loss left the finite numbers ({error}); one by one now")
+            whole.drop()
+    _train_alone(trainings, store, device, progress, alone)
+
+
+def _pays(trainings: list[_Training], say: Callable[[str], None]) -> bool:
+    """Whether training together is possible, and faster."""
+    first = trainings[0].first
+    if not can_train_together(first.defense):
+        return False
+    models, members = [one.model for one in trainings], [one.members for one in trainings]
+    speed = fastest(first.defense, models, members, first.recipe, [one.seed for one in trainings])
+    say(
+        f"{len(models)} models of {first.defense.label} train {'together' if speed.pays else 'one by one'}: {speed.alone:.2f} ms "
+        f"a step and model one by one, {speed.together:.2f} together"
+    )
+    return speed.pays
+
+
+def _train_together(
+    trainings: list[_Training], store: Store, device: str, progress: Progress, partial: Partial
+) -> None:
+    """Train all at once, then store them."""
+    first = trainings[0].first
+    partial.begin()
+    facts = train_together(
+        first.defense,
+        [one.model for one in trainings],
+        [one.members for one in trainings],
+        first.recipe,
+        [one.seed for one in trainings],
+        progress,
+        snapshots=_checkpoints(trainings),
+        keep=lambda k, step, state: trainings[k].snapshots.__setitem__(step, state),
+        bookmark=partial,
+    )
+    seconds = round(partial.seconds / len(trainings), 3)
+    for one, told in zip(trainings, facts, strict=True):
+        one.store(store, told | {"seconds": seconds, "device": device, "together": len(trainings)})
+    partial.drop()
+
+
+def _train_alone(
+    trainings: list[_Training], store: Store, device: str, progress: Progress, partials: list[Partial]
+) -> None:
+    """Train one after the other, and store each when it is done.
+
+    Raises:
+        MibenchError: where one could not be trained, after all others.
+    """
     wrong = ""
-    for k, group in enumerate(groups):
+    for partial in partials:
+        partial.begin()
+    for k, (one, partial) in enumerate(zip(trainings, partials, strict=True)):
+        partial.begin()
         try:
-            _train([group], store, device, _share(progress, k, len(groups)), say)
+            facts = train(
+                one.first.defense,
+                one.model,
+                one.members,
+                one.first.recipe,
+                one.seed,
+                _share(progress, k, len(trainings)),
+                snapshots=_checkpoints([one]),
+                keep=one.snapshots.__setitem__,
+                bookmark=partial,
+            )
+            one.store(store, facts | {"seconds": round(partial.seconds, 3), "device": device, "together": 1})
         except FloatingPointError as error:
-            wrong = wrong or f"{group[0].model_title} cannot be trained with this recipe: {error}"
+            wrong = wrong or f"{one.first.model_title} cannot be trained with this recipe: {error}"
+        partial.drop()
     if wrong:
         raise MibenchError(wrong)
 
 
-def _train(groups: list[list[Cell]], store: Store, device: str, progress: Progress, say: Callable[[str], None]) -> None:
-    """Train one model per group and store it as its cells' checkpoints want it."""
-    began = time.monotonic()
-    first = groups[0][0]
-    defense, recipe = first.defense, first.recipe
-    splits = [split(group[0].dataset, group[0].seed) for group in groups]
-    members = [training_data(group[0], data) for group, data in zip(groups, splits, strict=True)]
-    seeds = [_training_seed(group[0]) for group in groups]
-    models = [
-        blank_model(defense, data.shape, part.double().square().mean().item(), recipe, device, seed)
-        for data, part, seed in zip(splits, members, seeds, strict=True)
-    ]
-    steps = tuple(sorted({cell.checkpoint for group in groups for cell in group if cell.checkpoint}))
-    snapshots: dict[tuple[int, int], dict[str, Tensor]] = {}
-
-    def keep(k: int, step: int, state: dict[str, Tensor]) -> None:
-        snapshots[k, step] = state
-
-    if len(groups) == 1:
-        alone = True
-    else:
-        speed = fastest(defense, models, members, recipe, seeds)
-        alone = not speed.pays
-        say(
-            f"{len(models)} models of {defense.label} train {'one by one' if alone else 'together'}: {speed.alone:.2f} ms a "
-            f"step and model one by one, {speed.together:.2f} together"
-        )
-    if alone:
-        facts = []
-        for k, model in enumerate(models):
-            shown, take = _share(progress, k, len(models)), functools.partial(keep, k)
-            facts.append(train(defense, model, members[k], recipe, seeds[k], shown, snapshots=steps, keep=take))
-    else:
-        facts = train_together(defense, models, members, recipe, seeds, progress, snapshots=steps, keep=keep)
-    seconds = (time.monotonic() - began) / len(groups)
-    for k, (group, data, model) in enumerate(zip(groups, splits, models, strict=True)):
-        final = {name: value.clone() for name, value in model.denoiser.state_dict().items()}  # type: ignore[attr-defined]
-        for cell in group:
-            state = snapshots[k, cell.checkpoint] if cell.checkpoint else final
-            model.denoiser.load_state_dict(state)  # type: ignore[attr-defined]
-            told = facts[k] | {"seconds": round(seconds, 3), "device": device, "together": 1 if alone else len(groups)}
-            if cell.checkpoint:
-                share = cell.checkpoint / recipe.steps
-                told |= {
-                    "steps": cell.checkpoint,
-                    "epochs_per_member": facts[k]["epochs_per_member"] * share,
-                    "loss": None,
-                }
-            if cell.shadow is None:
-                told |= {
-                    name: _held_loss(model, part, cell.seed)
-                    for name, part in (
-                        ("member_loss", data.members),
-                        ("heldout_loss", data.nonmembers[: len(data.members)]),
-                    )
-                }
-            _keep(cell, store, data, state, told)
+def _checkpoints(trainings: list[_Training]) -> tuple[int, ...]:
+    """After how many steps models are wanted."""
+    return tuple(sorted({cell.checkpoint for one in trainings for cell in one.cells if cell.checkpoint}))
 
 
 def _share(progress: Progress, k: int, of: int) -> Progress:

@@ -25,7 +25,7 @@ def default_root() -> Path:
 
 
 class Store:
-    """Artifacts under one root: ``models/``, ``scores/``, ``samples/`` by key; ``logs/`` by job.
+    """Artifacts under one root: ``models/``, ``partials/``, ``scores/``, ``samples/`` by key; ``logs/`` by job.
 
     Args:
         root: the folder; made if it is not there.
@@ -37,7 +37,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("models", "scores", "samples", "logs"):
+            for name in ("models", "partials", "scores", "samples", "logs"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass
@@ -53,6 +53,15 @@ class Store:
     def has(self, kind: str, key: str) -> bool:
         """Whether an artifact is there."""
         return self.folder(kind, key).is_dir()
+
+    def keys(self, kind: str, prefix: str) -> list[str]:
+        """The keys of the artifacts that begin so, in no order."""
+        return [path.name for path in (self.root / kind).glob(f"{prefix}*") if path.suffix != ".corrupt"]
+
+    def remove(self, kind: str, prefix: str) -> None:
+        """Delete the artifacts whose keys begin so, with what was set aside or half made of them."""
+        for path in (*(self.root / kind).glob(f"{prefix}*"), *(self.root / kind).glob(f".making-{prefix}*")):
+            shutil.rmtree(path, ignore_errors=True)
 
     def meta(self, kind: str, key: str) -> dict[str, Any]:
         """The facts stored with an artifact; ``digest`` is the sha256 of its tensors.
@@ -99,7 +108,7 @@ class Store:
         meta = {**meta, "digest": hashlib.sha256(raw).hexdigest()}
         target = self.folder(kind, key)
         try:
-            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
+            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".making-{key}-"))
             try:
                 for name, content in (
                     ("tensors.safetensors", raw),
