@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,8 @@ class Recipe(BaseModel):
         learning_rate: peak rate of Adam; cosine decay to 0 after a warm-up of 2 % of the steps.
         ema: decay of the exponential moving average of the weights; the average is the model.
         time_power: training times are T (t_min + (1 − t_min) U^power), U uniform.
+        log_snr: mean and standard deviation of the log-SNR at the training times, normal within the process' range (2206.00364,
+            table 1, for every process alike); None for times by ``time_power``.
         clip: largest norm of the gradient.
         network: a residual MLP, or a U-Net of one of two sizes for images and mels.
         width, depth: of the residual MLP.
@@ -35,6 +37,9 @@ class Recipe(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, le=1)
     ema: float = Field(0.995, ge=0, lt=1)
     time_power: float = Field(1.0, ge=1, le=10)
+    log_snr: tuple[float, Annotated[float, Field(gt=0, le=100)]] | None = Field(
+        None, exclude_if=lambda pair: pair is None
+    )
     clip: float = Field(1.0, gt=0)
     network: Literal["mlp", "unet-tiny", "unet-cifar"] = "mlp"
     width: int = Field(256, ge=8, le=8192)

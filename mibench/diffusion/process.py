@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -239,6 +240,27 @@ class LinearSDE:
             ValueError: for a time outside [t_min, T], and where a table of this process would be coarser than that.
         """
         return _unpack(self._table(self.elapsed(t).log()), self.order)
+
+    @functools.cached_property
+    def _clock(self) -> tuple[Tensor, Tensor]:
+        """−log SNR, which grows, and log t on a fine grid of times."""
+        fine = torch.logspace(math.log10(self.t_min), math.log10(self.horizon), 2001, dtype=torch.float64)
+        fine = fine.clamp(self.t_min, self.horizon)
+        return -self.tabulated(fine).log_snr, fine.log()
+
+    @property
+    def log_snr_range(self) -> tuple[float, float]:
+        """The log-SNR at t_min and at the horizon."""
+        levels, _ = self._clock
+        return -levels[0].item(), -levels[-1].item()
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The times at which the log-SNR has these values, (B,) each, to 1e-5 or so; the nearest end beyond its range.
+
+        The log-SNR falls with time, whatever the process.
+        """
+        times = np.exp(np.interp(-log_snr, *self._clock))
+        return torch.from_numpy(times).clamp(self.t_min, self.horizon)
 
     def flow(self, t0: float, t1: float) -> Tensor:
         """Ψ(t1, t0), (n, n): how the probability-flow ODE moves ``u − E[:, 0] q_0`` when q_0 is known.

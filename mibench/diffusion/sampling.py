@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 from typing import get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,11 +47,8 @@ def time_grid(process: LinearSDE, count: int, grid: Grid = "quadratic") -> list[
         raise ValueError(f"unknown grid {grid!r}; known: {', '.join(get_args(Grid))}")
     ramp = torch.linspace(1, 0, count, dtype=torch.float64)
     if grid == "log-snr":
-        fine = torch.logspace(np.log10(process.t_min), np.log10(process.horizon), 2001, dtype=torch.float64)
-        fine = fine.clamp(process.t_min, process.horizon)
-        levels = -process.tabulated(fine).log_snr
-        wanted = levels[0] + (levels[-1] - levels[0]) * ramp
-        times = np.exp(np.interp(wanted, levels, fine.log()))
+        first, last = process.log_snr_range
+        times = process.time_at(first + (last - first) * ramp)
         return [process.horizon, *times[1:-1].tolist(), process.t_min]
     span = process.horizon - process.t_min
     return (process.t_min + span * (ramp if grid == "uniform" else ramp.square())).tolist()

@@ -98,8 +98,14 @@ def module_of(model: Model) -> NetworkDenoiser:
 
 def time_table(process: LinearSDE, recipe: Recipe, device: torch.device) -> Kernel:
     """The kernel at the quantiles of the training times, from which a step gathers its own."""
-    quantiles = ((torch.arange(TIMES, dtype=torch.float64) + 0.5) / TIMES) ** recipe.time_power
-    return process.tabulated(process.t_min + (process.horizon - process.t_min) * quantiles).to(device)
+    quantiles = (torch.arange(TIMES, dtype=torch.float64) + 0.5) / TIMES
+    if recipe.log_snr is None:
+        times = process.t_min + (process.horizon - process.t_min) * quantiles**recipe.time_power
+    else:
+        mean, sd = recipe.log_snr
+        high, low = torch.special.ndtr((torch.tensor(process.log_snr_range, dtype=torch.float64) - mean) / sd)
+        times = process.time_at(mean + sd * torch.special.ndtri(low + (high - low) * quantiles))
+    return process.tabulated(times).to(device)
 
 
 class Task(Protocol):

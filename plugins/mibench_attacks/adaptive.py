@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field, PrivateAttr
 
@@ -55,13 +54,11 @@ class Adaptive(Attack):
 
     def _times(self, process):
         """{log SNR: t}; the SNR can only fall with time, whatever the process."""
-        fine = torch.logspace(np.log10(process.t_min), np.log10(process.horizon), 2001, dtype=torch.float64)
-        fine = fine.clamp(process.t_min, process.horizon)
-        fall = -process.tabulated(fine).log_snr
-        levels = [level for level in sorted(self.log_snr, reverse=True) if fall[0] <= -level <= fall[-1]]
+        first, last = process.log_snr_range
+        levels = [level for level in sorted(self.log_snr, reverse=True) if last <= level <= first]
         if not levels:
-            raise NotApplicable(f"this process has a log SNR from {-fall[0]:g} to {-fall[-1]:g}, outside of the grid")
-        return {level: float(np.exp(np.interp(-level, fall, fine.log()))) for level in levels}
+            raise NotApplicable(f"this process has a log SNR from {first:g} to {last:g}, outside of the grid")
+        return dict(zip(levels, process.time_at(torch.tensor(levels, dtype=torch.float64)).tolist(), strict=True))
 
     @torch.no_grad()
     def _scores(self, model, x, ctx):

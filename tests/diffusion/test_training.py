@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from scipy.stats import kstest, truncnorm
 from torch import Tensor, nn
 
 from mibench import Defense, Model, Recipe
 from mibench.data import Split, split
 from mibench.diffusion import process as process_module
 from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser
-from mibench.diffusion.training import blank_model, hybrid_score_matching, train
+from mibench.diffusion.training import blank_model, hybrid_score_matching, time_table, train
 from mibench_datasets import Digits
-from mibench_defenses import HOLD, VP
+from mibench_defenses import CLD, HOLD, VE, VP
 
 torch.set_num_threads(1)
 
@@ -182,3 +183,19 @@ def test_a_training_step_decomposes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         train(HOLD(order=3), model, torch.randn(20, 2), recipe, 0)
         counts.append(calls["exact"])
     assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("defense", [VP(), VE(), CLD(), HOLD(order=3)])
+def test_training_times_can_be_normal_in_log_snr(defense: Defense) -> None:
+    process = defense.process()
+    table = time_table(process, Recipe(log_snr=(0.5, 2.0)), torch.device("cpu"))
+    first, last = process.log_snr_range
+    law = truncnorm((last - 0.5) / 2, (first - 0.5) / 2, loc=0.5, scale=2)
+    assert kstest(table.log_snr.numpy(), law.cdf).statistic < 1e-3
+    assert process.kernel(process.time_at(torch.tensor([1.5]).double())).log_snr.item() == pytest.approx(1.5, abs=1e-3)
+
+
+def test_a_recipe_without_times_in_log_snr_is_written_as_it_always_was() -> None:
+    assert "log_snr" not in Recipe().model_dump(mode="json")
+    recipe = Recipe(log_snr=(0, 2))
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
