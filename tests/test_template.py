@@ -57,7 +57,7 @@ def test_the_template_is_found_run_and_when_broken_costs_nobody(installed):
     page = (suite / "README.md").read_text()
     assert (
         "2 of 2 records are there." in page
-        and "| `input-noise:scale=0.3` | **" in page
+        and "\n| `input-noise:scale=0.3` " in page
         and "| `first-answer` | " in page
     )
 
