@@ -246,9 +246,8 @@ def test_without_pillow_there_is_a_remedy(tmp_path, monkeypatch):
 @pytest.mark.parametrize("pack", [folder, zipped])
 def test_run_from_end_to_end(cli, tmp_path, pack):
     path = pack(tmp_path / "images", pictures(160))
-    words = (
-        f"run --defense hold3 --attack secmi:steps=3 --samples 100 --recipe steps=20,width=16 --store {tmp_path / 's'}"
-    )
+    words = f"run --defense hold3 --attack secmi:steps=3 --samples 100 --store {tmp_path / 's'}"
+    words += " --recipe network=mlp,steps=20,width=16"
     dataset = f"images:path={path},size=8,members=20,nonmembers=20,reference=120"
     code, out, err = cli(*words.split(), "--dataset", dataset)
     assert code == 0, out + err

@@ -442,7 +442,7 @@ def test_the_command_line_runs_on_speech(cli, tmp_path, clips, pack):
     sizes = "members=10,nonmembers=10,reference=10"
     code, out, err = cli(
         "run", "--defense", "hold3", "--attack", "secmi", "--dataset", f"speech:path={path},{sizes}",
-        "--recipe", "steps=20,width=16", "--samples", "100", "--device", "cpu",
+        "--recipe", "network=mlp,steps=20,width=16", "--samples", "100", "--device", "cpu",
     )  # fmt: skip
     assert code == 0, err
     assert "2 of 2 cells done" in out

@@ -165,6 +165,8 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
 
     from mibench.harness.run import Event, execute
 
+    said = set()
+
     with tqdm(total=len(todo), unit="cell", disable=not sys.stderr.isatty(), dynamic_ncols=True, smoothing=0) as bar:
 
         def tell(event: Event) -> None:
@@ -172,6 +174,9 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
                 what = "training" if event.message == "models" else "scoring"
                 bar.set_postfix_str(f"{what} {event.cell.labels['defense']} {event.share:.0%}")
                 return
+            if event.kind == "say" and event.message in said:
+                return  # the same for every model
+            said.add(event.message)
             text = {
                 "trained": f"trained  {event.cell.model_title}",
                 "failed": f"FAILED   {event.cell.title}: {event.message}",
@@ -188,6 +193,7 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
 def _report(plan: Any) -> None:
     """One line per attack cell: privacy, utility, cost."""
     from mibench.harness.records import read_record
+    from mibench.metrics.headings import heading, kernel_heading
 
     utility = {}
     for cell in plan.cells:
@@ -209,7 +215,11 @@ def _report(plan: Any) -> None:
             parts.append(f"TPR@{float(fpr):.0%}FPR {rate.value:.3f}{span}")
         used = utility.get(cell.model_key)
         if used:
-            parts.append(f"FD ({used.space}) {used.distance:.4g} (n {used.n}, null {used.null:.2g})")
+            for found in (used, used.inception) if used.inception else (used,):
+                text = f"{heading(found.space)} ({found.space}) {found.distance:.4g}"
+                parts.append(f"{text} (n {used.n}, null {found.null:.2g})")
+                if found.kid is not None:
+                    parts.append(f"{kernel_heading(found.space)} {found.kid:.3g}")
         cost = f"{record.cost['forwards']:.0f} forwards"
         cost += f" + {record.cost['vjps']:.0f} vjps" if record.cost["vjps"] else ""
         parts.append(f"{cost} per sample")

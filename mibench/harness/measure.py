@@ -217,7 +217,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
             began = time.monotonic()
             model = bench.released()
             if cell.attack is None:
-                metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]))
+                metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]), report.say)
                 report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
             elif not bench.judge(place):
                 attacker = _Attacker(place, cell, model, bench.context(cell, model))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from mibench.components import Tier
 from mibench.errors import MibenchError
@@ -20,6 +20,7 @@ from mibench.errors import MibenchError
 __all__ = [
     "FORMAT",
     "METRICS",
+    "Distances",
     "Estimate",
     "OutdatedError",
     "Record",
@@ -133,8 +134,8 @@ def _unpacked(text: str, count: int) -> NDArray[np.int64]:
     return np.frombuffer(raw, "<u2" if len(raw) == 2 * count else "<u4").astype(np.int64)
 
 
-class UtilityMetrics(_Strict):
-    """Utility: Fréchet distances to the reference, in one named feature space, all with ``n`` samples.
+class Distances(_Strict):
+    """Fréchet distances to the reference in one named feature space.
 
     Attributes:
         distance: of the model's samples.
@@ -143,18 +144,35 @@ class UtilityMetrics(_Strict):
         null: between two halves of the reference.
         fraction: (distance − copies) / (gauss − copies): 0 for copies of the data, 1 and more for what is no better than a
             Gaussian.
-        copied: share of samples nearer to a member than all but 1 % of the reference are.
-        members_distance: of the model's samples to the members.
+        kid: the kernel distance of the model's samples; None in records from before it was measured.
     """
 
     space: str
-    n: int
-    reference: int
     distance: float
     copies: float
     gauss: float
     null: float
     fraction: float
+    kid: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not there is left out, so that older records keep their digests."""
+        return {name: value for name, value in plain(self).items() if value is not None}
+
+
+class UtilityMetrics(Distances):
+    """Utility, in the feature space of the data's modality, all with ``n`` samples.
+
+    Attributes:
+        inception: the same distances with Inception features, for images where their weights were at hand.
+        copied: share of samples nearer to a member than all but 1 % of the reference are.
+        members_distance: of the model's samples to the members.
+    """
+
+    n: int
+    reference: int
+    inception: Distances | None = None
     copied: float
     members_distance: float
     samples: str = Field(description="sha256 of the samples")

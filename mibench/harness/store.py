@@ -25,7 +25,7 @@ def default_root() -> Path:
 
 
 class Store:
-    """Artifacts under one root: ``models/``, ``partials/``, ``scores/``, ``samples/`` by key; ``logs/`` by job.
+    """Artifacts under one root: ``models/``, ``partials/``, ``scores/``, ``samples/``, ``features/`` by key; ``logs/`` by job.
 
     Args:
         root: the folder; made if it is not there.
@@ -37,7 +37,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("models", "partials", "scores", "samples", "logs"):
+            for name in ("models", "partials", "scores", "samples", "features", "logs"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,42 +13,109 @@ from mibench.context import generator
 from mibench.data import Split, nearest
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
+from mibench.errors import MibenchError
 from mibench.harness.cells import Cell
-from mibench.harness.records import UtilityMetrics
+from mibench.harness.records import Distances, UtilityMetrics, digest_of
 from mibench.harness.store import Store
-from mibench.metrics.features import feature_space
-from mibench.metrics.frechet import frechet
+from mibench.metrics.features import FeatureSpace, feature_space
+from mibench.metrics.frechet import cached_reference, frechet, frechet_to, moments
+from mibench.metrics.inception import SIDE, Inception, asked_for
+from mibench.metrics.kid import kid
 
 __all__ = ["gaussian", "utility_metrics"]
 
+SUBSETS = 10
+"""Subsets that the kernel distance is averaged over."""
 
-def utility_metrics(cell: Cell, model: Model, data: Split, store: Store, key: str) -> UtilityMetrics:
-    """Draw samples, store them, and measure them beside three baselines."""
+
+@dataclass(frozen=True)
+class _Sets:
+    """What is measured: samples of the model, copies of members, a Gaussian's draws, the reference, and its halves (R,)."""
+
+    drawn: Tensor
+    copies: Tensor
+    gauss: Tensor
+    reference: Tensor
+    halves: tuple[Tensor, Tensor]
+
+
+def utility_metrics(
+    cell: Cell, model: Model, data: Split, store: Store, key: str, say: Callable[[str], None]
+) -> UtilityMetrics:
+    """Draw samples, store them, and measure them beside three baselines.
+
+    Args:
+        cell: says how they are drawn.
+        model: the model.
+        data: its split.
+        store: takes the samples, and the features of what all models of a split are measured beside.
+        key: of the samples in the store.
+        say: told why images are not measured with Inception features.
+
+    Raises:
+        Diverged: where the sampler leaves the finite numbers.
+        MibenchError: where Inception weights were asked for and cannot be had.
+    """
     how, n = cell.utility, cell.utility.samples
     drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     gauss = gaussian(data.members, n, chance)
-    space = feature_space(cell.dataset.modality)
-    reference = space(data.reference)
-    half = torch.randperm(len(reference), generator=chance)
-    halves = half[: len(half) // 2], half[len(half) // 2 :]
-    distance, from_copies, from_gauss = (frechet(space(x), reference) for x in (drawn, copies, gauss))
+    order = torch.randperm(len(data.reference), generator=chance)
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    sets = _Sets(drawn, copies, gauss, data.reference, halves)
+    space, inception = feature_space(cell.dataset.modality), _inception(cell, model, say)
     limit = nearest(data.reference, data.members).quantile(0.01)
     digest = store.save("samples", key, {"samples": drawn}, {"spec": cell.spec()})["digest"]
     return UtilityMetrics(
-        space=space.name,
+        **dict(_distances(space, sets, store)),
+        inception=_distances(inception, sets, store) if inception else None,
         n=n,
-        reference=len(reference),
-        distance=distance,
-        copies=from_copies,
-        gauss=from_gauss,
-        null=frechet(reference[halves[0]], reference[halves[1]]),
-        fraction=(distance - from_copies) / (from_gauss - from_copies),
+        reference=len(data.reference),
         copied=(nearest(drawn, data.members) < limit).double().mean().item(),
-        members_distance=frechet(space(drawn), space(data.members)),
+        members_distance=frechet(space(drawn), _features(space, data.members, store)[0]),
         samples=digest,
     )
+
+
+def _inception(cell: Cell, model: Model, say: Callable[[str], None]) -> Inception | None:
+    """The space of the FID, for images that it takes and where its weights are at hand; else None, after a line on why."""
+    if cell.dataset.modality != "image" or min(model.shape[1:]) < SIDE or model.shape[0] not in (1, 3):
+        return None
+    try:
+        return Inception(device=model.device)
+    except MibenchError as error:
+        if asked_for():
+            raise
+        say(f"no FID, FD ({feature_space('image').name}) instead: {error}")
+        return None
+
+
+def _distances(space: FeatureSpace, sets: _Sets, store: Store) -> Distances:
+    """How far samples and baselines are from the reference in one space."""
+    features, key = _features(space, sets.reference, store)
+    reference = cached_reference(store.root / "features", key, lambda: moments(features))
+    drawn = space(sets.drawn)
+    known = (_features(space, x, store)[0] for x in (sets.copies, sets.gauss))
+    distance, copies, gauss = (frechet_to(*moments(x), reference) for x in (drawn, *known))
+    return Distances(
+        space=space.name,
+        distance=distance,
+        copies=copies,
+        gauss=gauss,
+        null=frechet(*(features[half] for half in sets.halves)),
+        fraction=(distance - copies) / (gauss - copies),
+        kid=kid(drawn, features, subsets=SUBSETS).mean,
+    )
+
+
+def _features(space: FeatureSpace, x: Tensor, store: Store) -> tuple[Tensor, str]:
+    """Features of samples that many models are measured beside, from the store where they are there, and their key."""
+    content = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
+    key = digest_of({"space": space.name, "version": space.version, "shape": list(x.shape), "content": content})
+    if not store.has("features", key):
+        store.save("features", key, {"features": space(x)}, {"space": space.name})
+    return store.load("features", key)[0]["features"], key
 
 
 def gaussian(members: Tensor, count: int, chance: torch.Generator) -> Tensor:

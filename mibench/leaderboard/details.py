@@ -7,6 +7,7 @@ from typing import Any
 from mibench.leaderboard.notes import Notes
 from mibench.leaderboard.tables import Board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, rates, table
+from mibench.metrics.headings import heading
 
 __all__ = ["settings", "sizes", "training", "versions"]
 
@@ -62,6 +63,8 @@ def sizes(board: Board) -> str:
     parts = ("members", "nonmembers", "reference")
     header = ["dataset", "members", "non-members", "reference", "near-duplicates", "evaluated on"]
     header += [f"FD {name}" for name in BASELINES]
+    further = sorted({u.inception.space for d in board.datasets() for u in board.utilities(d) if u.inception})
+    header += [f"{heading(space)} ({space}) {name}" for space in further for name in BASELINES]
     rows = []
     for dataset in board.datasets():
         records, utilities = board.records(dataset), board.utilities(dataset)
@@ -72,6 +75,11 @@ def sizes(board: Board) -> str:
         for name in BASELINES:
             values = spread(utilities, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
             row.append(number(values.mean) if values else MISSING)
+        for space in further:
+            there = [u.inception for u in utilities if u.inception and u.inception.space == space]
+            for name in BASELINES:
+                values = spread(there, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
+                row.append(number(values.mean) if values else MISSING)
         rows.append(row)
     return table(header, rows)
 

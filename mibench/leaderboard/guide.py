@@ -1,6 +1,6 @@
 """How to read a leaderboard: the text below its tables."""
 
-__all__ = ["GUIDE"]
+__all__ = ["GUIDE", "KERNEL"]
 
 GUIDE = """\
 - **Samples.** Members were trained on, non-members and reference were not; all come from one pool, split anew for
@@ -40,3 +40,8 @@ GUIDE = """\
   and above 1 for one no better than the Gaussian, which does not generate. *Copied* are samples nearer to a member
   than 99 % of the reference are.
 - **Evaluations** are network forwards + vector–Jacobian products for each scored sample."""
+
+KERNEL = """\
+- **KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space, without bias, so it may
+  lie a little below 0. With Inception features, where their weights were at hand, the distances are headed **FID** and
+  **KID**; an FID of few samples is far above that of many."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mibench.components import Tier
-from mibench.harness.records import AttackMetrics
+from mibench.harness.records import AttackMetrics, UtilityMetrics
 from mibench.harness.suite import BLIND
 from mibench.leaderboard.details import settings, sizes, training, versions
-from mibench.leaderboard.guide import GUIDE
+from mibench.leaderboard.guide import GUIDE, KERNEL
 from mibench.leaderboard.notes import Notes
 from mibench.leaderboard.tables import PLOT, UTILITY, Board, Spread, matched, open_board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, numbers, rate, rates, signed, span, table
+from mibench.metrics.headings import heading, kernel_heading
 
 __all__ = ["check", "render"]
 
 FPRS = ("0.001", "0.01", "0.1")
+
+Measure = tuple[str, Callable[[UtilityMetrics], float | None], Callable[[Spread], str]]
 
 ACCESS = {
     "samples": "samples",
@@ -82,6 +85,8 @@ class _Page:
             parts += [f"### Settings of {dataset}", settings(board, self.notes, dataset)]
             parts += [f"### Cost and training of {dataset}", training(board, dataset)]
         guide = GUIDE.format(seeds=", ".join(map(str, suite.seeds)), missing=MISSING)
+        if any(u.kid is not None for dataset in board.datasets() for u in board.utilities(dataset)):
+            guide += f"\n{KERNEL}"
         parts += ["## How to read this", guide, sizes(board)]
         commands = f"mibench run {self.place}/suite.toml\nmibench leaderboard {self.place.rpartition('/')[2]} --check"
         parts += ["## Reproduce", f"```\n{commands}\n```", versions(board)]
@@ -102,7 +107,8 @@ class _Page:
         percent = f"{100 * float(fpr):g}"
         header = ["defense", *(f"worst known attack: **{ACCESS[tier]}**" for tier in tiers)]
         header += [f"more than {code(baseline)}", f"TPR@{percent}%FPR", "accuracy at FPR", "ε ≥"]
-        header += [self._distance_header(dataset), "fraction", "copied"]
+        measures = self._measures(dataset)
+        header += [name for name, _, _ in measures]
         rows = []
         for defense in board.defenses(dataset):
             worst, change = board.worst(dataset, defense), board.difference(dataset, defense, baseline)
@@ -123,7 +129,7 @@ class _Page:
                 row.append(f"{leak.mean:.2f}" if leak else MISSING)
             else:
                 row += [MISSING] * 3
-            rows.append(row + self._utility(dataset, defense))
+            rows.append(row + self._utility(dataset, defense, measures))
         parts = [table(header, rows), *(_why(found, f) for f in FPRS)]
         attacks = board.attacks(dataset)
         defenses = board.defenses(dataset)
@@ -222,23 +228,39 @@ class _Page:
                 lines.append(f"**On fresh data of {dataset}, where .5 is right, {', '.join(wrong)} leave it at 99 %.**")
         return "\n\n".join(lines)
 
-    def _distance_header(self, dataset: str) -> str:
+    def _measures(self, dataset: str) -> list[Measure]:
+        """How samples are measured: headings, what each is of a record, how it is shown; only what some record has."""
         found = self.board.utilities(dataset)
-        return f"FD ({distinct(u.space for u in found)}, n = {distinct(u.n for u in found)})" if found else "FD"
-
-    def _utility(self, dataset: str, defense: str) -> list[str]:
-        """Distance, fraction and copied share."""
-        found = self.board.utilities(dataset, defense)
+        space, n = distinct(u.space for u in found), distinct(u.n for u in found)
+        further = distinct(u.inception.space for u in found if u.inception)
 
         def fraction(values: Spread) -> str:
             return rate(values.mean) + (" does not generate" if values.mean > 1 else "")
 
-        shown = [
-            (spread(found, lambda u: u.distance), numbers),
-            (spread(found, lambda u: u.fraction), fraction),
-            (spread(found, lambda u: u.copied), lambda values: f"{100 * values.mean:.1f} %"),
+        measures: list[Measure] = [
+            (f"{heading(space)} ({space}, n = {n})" if found else "FD", lambda u: u.distance, numbers)
         ]
-        return [self.notes.cell(dataset, defense, UTILITY, values, show) for values, show in shown]
+        if any(u.kid is not None for u in found):
+            measures.append((kernel_heading(space), lambda u: u.kid, numbers))
+        if further != MISSING:
+            measures += [
+                (f"{heading(further)} ({further})", lambda u: u.inception.distance if u.inception else None, numbers),
+                (f"{kernel_heading(further)} ({further})", lambda u: u.inception.kid if u.inception else None, numbers),
+            ]
+        return [
+            *measures,
+            ("fraction", lambda u: u.fraction, fraction),
+            ("copied", lambda u: u.copied, lambda values: f"{100 * values.mean:.1f} %"),
+        ]
+
+    def _utility(self, dataset: str, defense: str, measures: list[Measure]) -> list[str]:
+        """A defense's samples, measured in each way; a dash where they were not measured in one."""
+        sampled, row = self.board.utilities(dataset, defense), []
+        for _, read, show in measures:
+            values = spread(sampled, read)
+            lacks = values is None and bool(sampled)
+            row.append(MISSING if lacks else self.notes.cell(dataset, defense, UTILITY, values, show))
+        return row
 
 
 def _tpr(metrics: AttackMetrics, fpr: str) -> float | None:

@@ -2,7 +2,8 @@
 
 The network is pytorch-fid's InceptionV3, a port of the TensorFlow graph with which Heusel et al. (arXiv 1706.08500)
 defined the FID, up to its final average pooling. Its weights are not distributed with this package: `weights_file` says
-where they are looked for. Any other weights give another space, under another name.
+where they are looked for; nothing is downloaded unless asked for. Any other weights give another space, under another
+name.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mibench.errors import MibenchError
+from mibench.metrics.headings import FID_SPACE
 
-__all__ = ["FID_SPACE", "SHA256", "Inception", "heading", "weights_file"]
-
-FID_SPACE = "inception-2048"
-"""The name of the space whose distance is called FID."""
+__all__ = ["SHA256", "SIDE", "Inception", "asked_for", "weights_file"]
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """sha256 of pytorch-fid's weights, 95 628 359 bytes."""
 
-VARIABLE = "MIBENCH_INCEPTION"
-"""The environment variable that names the file of weights."""
+SIDE = 32
+"""Pixels that images must have at least in height and width."""
+
+VARIABLE, DOWNLOAD = "MIBENCH_INCEPTION", "download"
+"""The environment variable that names the file of weights, and what it says for them to be fetched into torch's cache."""
 
 
-def heading(space: str) -> str:
-    """What the Fréchet distance in the space of this name is called: FID with Inception features, else FD."""
-    return "FID" if space == FID_SPACE else "FD"
+def asked_for() -> bool:
+    """Whether the user has named weights, or asked for their download; where they are missing, that is then an error."""
+    return bool(os.environ.get(VARIABLE))
 
 
 class Inception:
@@ -93,7 +95,7 @@ class Inception:
         Raises:
             ValueError: x is not of shape (B, 1 or 3, H, W) with H and W of at least 32, or holds integers.
         """
-        if x.ndim != 4 or x.shape[1] not in (1, 3) or min(x.shape[2:]) < 32:
+        if x.ndim != 4 or x.shape[1] not in (1, 3) or min(x.shape[2:]) < SIDE:
             raise ValueError(f"images must have shape (B, 1 or 3, H, W) with H, W >= 32, not {tuple(x.shape)}")
         if not x.is_floating_point():
             raise ValueError(f"images must be floating point in [-1, 1], not {x.dtype}")
@@ -120,10 +122,10 @@ def _no_tf32() -> Iterator[None]:
 
 
 def weights_file(path: str | os.PathLike[str] | None = None, *, url: str, sha256: str = SHA256) -> Path:
-    """The file of weights, its digest checked: the one given, else the one in torch's hub cache, else downloaded there.
+    """The file of weights, its digest checked: the one given, else the one in torch's hub cache.
 
     Args:
-        path: a file; without it ``$MIBENCH_INCEPTION``.
+        path: a file; without it ``$MIBENCH_INCEPTION``, where "download" stands for fetching it into torch's cache.
         url: where the weights come from; its last part is their name in the cache.
         sha256: the digest that the file must have.
 
@@ -131,8 +133,11 @@ def weights_file(path: str | os.PathLike[str] | None = None, *, url: str, sha256
         MibenchError: no such file, another digest, or the download fails; nothing is left half-written.
     """
     given = path or os.environ.get(VARIABLE)
-    file = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if not given and not file.exists():
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    file = Path(given) if given and given != DOWNLOAD else cached
+    if file is cached and not file.exists():
+        if given != DOWNLOAD:
+            raise MibenchError(f"no Inception weights at {file}; {VARIABLE} names a file, or says {DOWNLOAD!r}")
         _download(url, file, sha256)
         return file
     try:

@@ -119,7 +119,13 @@ def attacked(
 
 
 def sampled(
-    folder: Path, defense: str, *fractions: float, distance: float = 10, model: str = "trained", checkpoint: int = 0
+    folder: Path,
+    defense: str,
+    *fractions: float,
+    distance: float = 10,
+    model: str = "trained",
+    checkpoint: int = 0,
+    **values: Any,
 ) -> None:
     """Records of samples, one for each seed, the distance of each 2 above that of the one before."""
     for seed, fraction in enumerate(fractions):
@@ -135,5 +141,6 @@ def sampled(
             copied=0.125,
             members_distance=3,
             samples="s",
+            **values,
         )
         put(folder, defense, "utility", seed, model, checkpoint, utility=utility)

@@ -12,7 +12,7 @@ import pytest
 from made_records import attacked, put, sampled
 
 from mibench.errors import MibenchError
-from mibench.harness.records import Estimate
+from mibench.harness.records import Distances, Estimate
 from mibench.leaderboard.markdown import check, render
 from mibench.leaderboard.tables import load, open_board
 from mibench.leaderboard.text import number, rate
@@ -59,6 +59,42 @@ def test_no_records(folder: Path) -> None:
     assert rows(page, "| `loss`")[0] == ["`loss`", "–", "–"]
     assert "mibench run leaderboards/" in page and str(folder) not in page
     assert "### Controls" not in page and "along the training" not in page.partition("## How to read")[0]
+
+
+def test_inception_distances_and_kernel_distances_are_shown_where_a_record_has_them(folder: Path) -> None:
+    plain = {"distance": 30, "copies": 2, "gauss": 90, "null": 7, "fraction": 0.3, "kid": -0.001}
+    sampled(folder, "vp", 0.25, 0.35, kid=0.5, inception=Distances(space="inception-2048", **plain))
+    sampled(folder, "hold3", 0.25)
+    page = render(folder)
+    assert rows(page, "| defense")[0][5:] == [
+        "FD (random-conv-64, n = 1000)",
+        "KD",
+        "FID (inception-2048)",
+        "KID (inception-2048)",
+        "fraction",
+        "copied",
+    ]
+    assert cells(page, "| `vp` | – | – | –")[5:9] == [
+        "11.0 ± 1.4",
+        "0.500 ± 0.000",
+        "30.0 ± 0.0",
+        "−0.00100 ± 0.00000",
+    ]
+    assert cells(page, "| `hold3` | – | – | –")[5:9] == ["10.0 (1/2)", "–", "–", "–"]
+    assert rows(page, "| dataset")[0][-3:] == [f"FID (inception-2048) {name}" for name in ("null", "copies", "gauss")]
+    assert rows(page, "| digits")[0][-3:] == ["7.00", "2.00", "90.0"]
+    assert "headed **FID**" in page
+    made_up = Distances(space="inception-2048-deadbeef", **plain)
+    sampled(folder, "vp", 0.25, 0.35, inception=made_up)
+    assert rows(render(folder), "| defense")[0][6:8] == ["FD (inception-2048-deadbeef)", "KD (inception-2048-deadbeef)"]
+
+
+def test_a_record_without_them_is_as_it_was(folder: Path) -> None:
+    sampled(folder, "vp", 0.25)
+    (path,) = folder.rglob("*.json")
+    assert not {"kid", "inception"} & set(json.loads(path.read_text())["utility"])
+    page = render(folder)
+    assert "KD" not in page and "FID" not in page
 
 
 def test_figures(folder: Path) -> None:

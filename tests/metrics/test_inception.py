@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mibench.errors import MibenchError
-from mibench.metrics.inception import FID_SPACE, SHA256, Inception, heading, weights_file
+from mibench.metrics.headings import FID_SPACE, heading, kernel_heading
+from mibench.metrics.inception import SHA256, Inception, weights_file
 
 torch.set_num_threads(1)
 
@@ -47,6 +48,7 @@ def refused(call, *words: str) -> None:
 def test_headings() -> None:
     assert heading(FID_SPACE) == "FID"
     assert {heading(name) for name in ("random-conv-64", "inception-2048-deadbeef", "")} == {"FD"}
+    assert kernel_heading(FID_SPACE) == "KID" and kernel_heading("inception-2048-deadbeef") == "KD"
 
 
 def test_a_given_file_comes_first(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,8 +69,14 @@ def test_another_digest_is_refused_by_name(source: Path, tmp_path: Path) -> None
     refused(lambda: weights_file(url=source.as_uri(), sha256=sha256(source)), str(cached), sha256(cached)[:12])
 
 
-def test_the_download(source: Path, tmp_path: Path) -> None:
+def test_nothing_is_downloaded_unless_asked_for(source: Path, tmp_path: Path) -> None:
+    refused(lambda: weights_file(url=source.as_uri(), sha256=sha256(source)), "no Inception weights", "'download'")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_the_download(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest, checkpoints = sha256(source), tmp_path / "hub" / "checkpoints"
+    monkeypatch.setenv("MIBENCH_INCEPTION", "download")
     refused(lambda: weights_file(url=source.as_uri(), sha256=SHA256), source.as_uri(), digest[:12], SHA256[:12])
     assert not list(checkpoints.iterdir())
     found = weights_file(url=source.as_uri(), sha256=digest)
