@@ -56,9 +56,7 @@ def test_the_template_is_found_run_and_when_broken_costs_nobody(installed):
     assert mibench(environment, "leaderboard", suite).returncode == 0
     page = (suite / "README.md").read_text()
     assert (
-        "2 of 2 records are there." in page
-        and "\n| `input-noise:scale=0.3` " in page
-        and "| `first-answer` | " in page
+        "2 of 2 records are there." in page and "\n| `input-noise:scale=0.3` " in page and "| `first-answer` | " in page
     )
 
     module = site / "mibench_template" / "__init__.py"

@@ -20,11 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def folders(suite: str | None) -> list[Path]:
     """The folder of one suite, or of all under leaderboards/."""
-    from mibench.harness.suite import find_suite
+    from mibench.harness.suite import all_suites, find_suite
 
     if suite:
         return [find_suite(suite)]
-    found = sorted(path.parent for path in Path("leaderboards").glob("*/suite.toml"))
+    found = all_suites()
     if not found:
         raise UsageError("there is no leaderboards/*/suite.toml here; name a suite")
     return found

@@ -17,7 +17,7 @@ from mibench.names import build, did_you_mean, validated
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
 
-__all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells"]
+__all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells", "suite_name"]
 
 
 BLIND = "blind"
@@ -57,18 +57,33 @@ class Located:
     folder: Path
 
 
+ROOT = "leaderboards"
+
+
+def all_suites() -> list[Path]:
+    """The folders of all suites under ``leaderboards/``, and of those that are grouped in a folder there."""
+    return sorted(path.parent for depth in ("*", "*/*") for path in Path(ROOT).glob(f"{depth}/suite.toml"))
+
+
+def suite_name(folder: Path) -> str:
+    """What a suite is called on the command line, such as "quick" or "images/small": its place under ``leaderboards/``."""
+    parts = folder.resolve().parts
+    below = parts[len(parts) - parts[::-1].index(ROOT) :] if ROOT in parts else ()
+    return "/".join(below) or folder.resolve().name
+
+
 def find_suite(text: str) -> Path:
     """The folder of a suite given by its file, its folder, or its name under ``leaderboards/``.
 
     Raises:
         UsageError: where there is none.
     """
-    for folder in (Path(text), Path("leaderboards") / text):
+    for folder in (Path(text), Path(ROOT) / text):
         if folder.is_file() and folder.suffix == ".toml":
             return folder.parent
         if (folder / "suite.toml").is_file():
             return folder
-    known = [path.parent.name for path in Path("leaderboards").glob("*/suite.toml")]
+    known = [suite_name(folder) for folder in all_suites()]
     hint = did_you_mean(text, known) if known else "; name a suite.toml, or a folder that holds one"
     raise UsageError(f"there is no suite {text!r}{hint}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mibench.components import Tier
 from mibench.harness.records import AttackMetrics, UtilityMetrics
-from mibench.harness.suite import BLIND
+from mibench.harness.suite import BLIND, suite_name
 from mibench.leaderboard.details import settings, sizes, training, versions
 from mibench.leaderboard.guide import GUIDE, KERNEL
 from mibench.leaderboard.notes import Notes
@@ -36,12 +36,12 @@ def render(folder: Path) -> str:
     Raises:
         MibenchError: where the suite or a record cannot be read.
     """
-    return _Page(open_board(folder), f"leaderboards/{folder.resolve().name}").text()
+    return _Page(open_board(folder), suite_name(folder)).text()
 
 
 def check(folder: Path) -> str | None:
     """None where the README is what ``render`` gives, else one line on the difference."""
-    path, suite = folder / "README.md", folder.resolve().name
+    path, suite = folder / "README.md", suite_name(folder)
     remedy = f"run `mibench leaderboard {suite}`"
     if not path.is_file():
         return f"{path} is missing; {remedy}"
@@ -56,7 +56,7 @@ def check(folder: Path) -> str | None:
 @dataclass
 class _Page:
     board: Board
-    place: str
+    name: str
 
     def __post_init__(self) -> None:
         self.notes = Notes(self.board)
@@ -64,6 +64,9 @@ class _Page:
     def text(self) -> str:
         """The whole page."""
         board, suite = self.board, self.board.suite
+        commands = f"```\nmibench run {self.name}\nmibench leaderboard {self.name}\n```"
+        if not board.kinds:
+            return "\n\n".join([f"# {suite.title}", suite.description.strip(), "**Not yet run.**", commands]) + "\n"
         done, expected = board.progress
         status = f"{done} of {expected} records are there."
         if suite.model != "trained":
@@ -88,8 +91,7 @@ class _Page:
         if any(u.kid is not None for dataset in board.datasets() for u in board.utilities(dataset)):
             guide += f"\n{KERNEL}"
         parts += ["## How to read this", guide, sizes(board)]
-        commands = f"mibench run {self.place}/suite.toml\nmibench leaderboard {self.place.rpartition('/')[2]} --check"
-        parts += ["## Reproduce", f"```\n{commands}\n```", versions(board)]
+        parts += ["## Reproduce", commands, versions(board)]
         parts += [self.notes.text()]
         return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -53,12 +53,17 @@ def section(page: str, title: str) -> str:
 
 
 def test_no_records(folder: Path) -> None:
-    page = render(folder)
-    assert page.startswith("# Small things\n\nTwo defenses, two attacks.\n\n0 of 12 records are there.\n")
-    assert rows(page, "| `vp`")[0] == ["`vp`"] + ["–"] * 7
-    assert rows(page, "| `loss`")[0] == ["`loss`", "–", "–"]
-    assert "mibench run leaderboards/" in page and str(folder) not in page
-    assert "### Controls" not in page and "along the training" not in page.partition("## How to read")[0]
+    assert render(folder) == (
+        "# Small things\n\nTwo defenses, two attacks.\n\n**Not yet run.**\n\n"
+        f"```\nmibench run {folder.name}\nmibench leaderboard {folder.name}\n```\n"
+    )
+
+
+def test_a_suite_in_a_group_goes_by_the_names_of_both(tmp_path: Path) -> None:
+    folder = tmp_path / "leaderboards" / "images" / "small"
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(SUITE)
+    assert "mibench run images/small\n" in render(folder)
 
 
 def test_inception_distances_and_kernel_distances_are_shown_where_a_record_has_them(folder: Path) -> None:
