@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Grid", "Method", "Recipe"]
 
@@ -28,6 +28,11 @@ class Recipe(BaseModel):
         width, depth: of the residual MLP.
         fourier: random Fourier features of the input, 0 for none.
         fourier_scale: standard deviation of their frequencies, for inputs of unit scale.
+        augment: how images are varied in training, "flip" and "crop" (``mibench.diffusion.pool``); "flip+crop" is a way to
+            write it.
+        precision: of the network's forward and backward pass in training, by autocast; weights are float32 in both.
+
+    What came after the first records is in a dump only where it differs from its default, so that their keys stay.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -46,3 +51,15 @@ class Recipe(BaseModel):
     depth: int = Field(3, ge=1, le=64)
     fourier: int = Field(0, ge=0, le=4096)
     fourier_scale: float = Field(6.0, gt=0)
+    augment: tuple[Literal["flip", "crop"], ...] = Field((), exclude_if=lambda names: not names)
+    precision: Literal["fp32", "bf16"] = Field("fp32", exclude_if=lambda name: name == "fp32")
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(value.split("+")) if isinstance(value, str) else value
+
+    @field_validator("augment")
+    @classmethod
+    def _ordered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in ("flip", "crop") if name in value)

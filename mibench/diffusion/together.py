@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from mibench.components import Defense
 from mibench.diffusion.denoisers import NetworkDenoiser
 from mibench.diffusion.model import Model
+from mibench.diffusion.pool import Pool
 from mibench.diffusion.process import Kernel
 from mibench.diffusion.training import (
     TIMES,
     Alone,
     Bookmark,
     Task,
+    cast,
     facts,
     module_of,
     noised,
@@ -103,7 +105,7 @@ class Together:
         first, device = models[0], models[0].device
         self.models, self.recipe, self.device = models, recipe, device
         self.sizes = [len(part) for part in members]
-        self.pool = torch.cat([part.to(device, torch.float64) for part in members])
+        self.pool = Pool(torch.cat([part.to(torch.float64) for part in members]), device, recipe.augment)
         self.starts = torch.tensor([0, *self.sizes[:-1]], device=device).cumsum(0)[:, None]
         self.table = time_table(first.process, recipe, device)
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
@@ -121,17 +123,20 @@ class Together:
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
         batch = (self.recipe.batch,)
+        moves = []
         for k, generator in enumerate(self.generators):
             torch.randint(self.sizes[k], batch, generator=generator, out=self.rows[k])
             torch.randint(TIMES, batch, generator=generator, out=self.times[k])
+            moves.append(self.pool.moves(self.recipe.batch, generator))
             torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
         eps = self.eps.double().flatten(0, 1)
         kernel = self.table.take(self.times.flatten())
-        u = noised(self.pool[(self.rows + self.starts).flatten()], kernel, eps)
+        u = noised(self.pool.take((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
         given = (u, eps[:, -1], kernel.mean, kernel.factor, kernel.inverse, kernel.signal)
         stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in given]
         parameters = {name: _turned(p) for name, p in self.parameters.items()}
-        losses: Tensor = self.losses(parameters, self.buffers, *stacked)
+        with cast(self.recipe, self.device):
+            losses: Tensor = self.losses(parameters, self.buffers, *stacked)
         # no loss depends on another model's parameters, so the gradient of the sum is every model's own
         optimizer.zero_grad()
         losses.sum().backward()  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from mibench.components import Defense
 from mibench.diffusion.course import Course
 from mibench.diffusion.denoisers import NetworkDenoiser, PlainDenoiser, SufficientDenoiser, expand
 from mibench.diffusion.model import Model
+from mibench.diffusion.pool import Pool
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.recipe import Recipe
 
@@ -22,6 +24,7 @@ __all__ = [
     "Bookmark",
     "Task",
     "blank_model",
+    "cast",
     "clipped_step",
     "facts",
     "hybrid_score_matching",
@@ -70,7 +73,7 @@ def clipped_step(model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, c
 def blank_model(
     defense: Defense, shape: tuple[int, ...], data_variance: float, recipe: Recipe, device: str = "cpu", seed: int = 0
 ) -> Model:
-    """An untrained model of a defense.
+    """An untrained model of a defense; on CUDA its weights of convolutions lie in memory as these are fastest, channels last.
 
     Args:
         defense: gives process, network and parameterisation.
@@ -87,7 +90,10 @@ def blank_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = defense.network(parameterisation.blocks_of(process.order), shape, recipe)
-    return Model(process, parameterisation(network, data_variance).to(device), shape, device)
+    denoiser = parameterisation(network, data_variance).to(device)
+    if torch.device(device).type == "cuda":
+        denoiser = denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(process, denoiser, shape, device)
 
 
 def module_of(model: Model) -> NetworkDenoiser:
@@ -106,6 +112,11 @@ def time_table(process: LinearSDE, recipe: Recipe, device: torch.device) -> Kern
         high, low = torch.special.ndtr((torch.tensor(process.log_snr_range, dtype=torch.float64) - mean) / sd)
         times = process.time_at(mean + sd * torch.special.ndtri(low + (high - low) * quantiles))
     return process.tabulated(times).to(device)
+
+
+def cast(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
+    """What a forward pass of training runs in: autocast to bfloat16, float64 excepted, where the recipe asks for it."""
+    return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
 
 
 class Task(Protocol):
@@ -139,7 +150,7 @@ class Alone:
 
     def __init__(self, defense: Defense, model: Model, members: Tensor, recipe: Recipe, seed: int) -> None:
         self.defense, self.model, self.recipe = defense, model, recipe
-        self.members = members.to(model.device, torch.float64)
+        self.pool, self.size = Pool(members, model.device, recipe.augment), len(members)
         self.table = time_table(model.process, recipe, model.device)
         self.generator = torch.Generator(model.device).manual_seed(seed)
         self.generators = [self.generator]
@@ -149,9 +160,11 @@ class Alone:
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
         batch, device = (self.recipe.batch,), self.model.device
-        rows = torch.randint(len(self.members), batch, generator=self.generator, device=device)
+        rows = torch.randint(self.size, batch, generator=self.generator, device=device)
         times = torch.randint(TIMES, batch, generator=self.generator, device=device)
-        loss = self.defense.loss(self.model, self.members[rows], self.table.take(times), self.generator)
+        members = self.pool.take(rows, self.pool.moves(self.recipe.batch, self.generator))
+        with cast(self.recipe, device):
+            loss = self.defense.loss(self.model, members, self.table.take(times), self.generator)
         self.defense.update(self.model, loss, optimizer, self.recipe.clip)
         return loss.detach()
 

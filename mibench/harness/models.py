@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mibench.context import generator
 from mibench.data import Split, split
+from mibench.diffusion.compiled import compiled
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Memory, Model
 from mibench.diffusion.together import can_train_together, fastest, train_together
@@ -132,7 +133,7 @@ def make_models(
         except FloatingPointError as error:
             say(f"trained together a loss left the finite numbers ({error}); one by one now")
             whole.drop()
-    _train_alone(trainings, store, device, progress, alone)
+    _train_alone(trainings, store, device, progress, alone, say)
 
 
 def _pays(trainings: list[_Training], say: Callable[[str], None]) -> bool:
@@ -173,7 +174,12 @@ def _train_together(
 
 
 def _train_alone(
-    trainings: list[_Training], store: Store, device: str, progress: Progress, partials: list[Partial]
+    trainings: list[_Training],
+    store: Store,
+    device: str,
+    progress: Progress,
+    partials: list[Partial],
+    say: Callable[[str], None],
 ) -> None:
     """Train one after the other, and store each when it is done.
 
@@ -186,17 +192,18 @@ def _train_alone(
     for k, (one, partial) in enumerate(zip(trainings, partials, strict=True)):
         partial.begin()
         try:
-            facts = train(
-                one.first.defense,
-                one.model,
-                one.members,
-                one.first.recipe,
-                one.seed,
-                _share(progress, k, len(trainings)),
-                snapshots=_checkpoints([one]),
-                keep=one.snapshots.__setitem__,
-                bookmark=partial,
-            )
+            with compiled(one.model, one.first.recipe, say):
+                facts = train(
+                    one.first.defense,
+                    one.model,
+                    one.members,
+                    one.first.recipe,
+                    one.seed,
+                    _share(progress, k, len(trainings)),
+                    snapshots=_checkpoints([one]),
+                    keep=one.snapshots.__setitem__,
+                    bookmark=partial,
+                )
             one.store(store, facts | {"seconds": round(partial.seconds, 3), "device": device, "together": 1})
         except FloatingPointError as error:
             wrong = wrong or f"{one.first.model_title} cannot be trained with this recipe: {error}"

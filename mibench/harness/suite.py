@@ -151,6 +151,10 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
         recipe = validated(
             Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}"
         )
+        if recipe.augment and dataset.modality != "image":
+            raise UsageError(
+                f"recipe of {dataset.name}: augment is for images, and this dataset holds {dataset.modality}; leave it out"
+            )
         for seed in suite.seeds:
             for defense in defenses:
                 assert isinstance(defense, Defense)

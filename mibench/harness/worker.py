@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mibench.errors import MibenchError
+from mibench.harness.backends import set_backends
 from mibench.harness.cells import cell_from
 from mibench.harness.measure import Report, measure
 from mibench.harness.models import make_models
@@ -32,7 +31,7 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = log
-    torch.set_num_threads(1)
+    set_backends(job["device"])
     try:
         _run(job, pipe)
         end = ""

@@ -1,0 +1,54 @@
+"""Compiling a network for a training, where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mibench.diffusion.model import Model
+from mibench.diffusion.training import cast, module_of
+from mibench.diffusion.unet import UNet
+from mibench.recipe import Recipe
+
+__all__ = ["compiled"]
+
+LONG = 2000  # steps; compiling takes as long as some hundreds of them
+BACKEND = "inductor"
+
+
+@contextmanager
+def compiled(model: Model, recipe: Recipe, say: Callable[[str], None]) -> Iterator[None]:
+    """Compile the network of a model on CUDA for as long as it trains, if it is a U-Net and the training long.
+
+    Args:
+        model: from ``blank_model``.
+        recipe: gives steps, batch and precision.
+        say: takes the line that says why it could not be compiled; it trains uncompiled then.
+    """
+    network = module_of(model).network
+    if not _pays(model, recipe):
+        yield
+        return
+    network.train()
+    try:
+        network.compile(backend=BACKEND)
+        blocks = torch.zeros(recipe.batch, module_of(model).blocks_of(model.process.order), *model.shape)
+        with cast(recipe, model.device):
+            answer = network(blocks.to(model.device), torch.zeros(recipe.batch, device=model.device))
+        answer.float().sum().backward()
+    except Exception as error:  # of the compiler, of its backends, of the C compiler that they call
+        network._compiled_call_impl = None
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        say(f"the network could not be compiled and trains as it is ({why})")
+    finally:
+        network.zero_grad()
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = None
+
+
+def _pays(model: Model, recipe: Recipe) -> bool:
+    return model.device.type == "cuda" and isinstance(module_of(model).network, UNet) and recipe.steps >= LONG

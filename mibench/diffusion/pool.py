@@ -1,0 +1,99 @@
+"""What a training draws its batches from: the members on their device, and their augmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mibench.errors import MibenchError
+
+__all__ = ["SHIFT", "Pool"]
+
+SHIFT = 4
+"""A crop moves an image by at most so many pixels."""
+
+
+class Pool:
+    """Members on a device. Data of at most 256 different values, as 8-bit images have, takes a byte per value there.
+
+    Args:
+        members: (M, *item).
+        device: where batches are wanted.
+        augment: "flip", each image mirrored or not, and "crop", each cut from itself padded by reflection, ``SHIFT`` pixels
+            a side.
+
+    Raises:
+        MibenchError: where items that are to be augmented are no images, or too small.
+    """
+
+    def __init__(self, members: Tensor, device: torch.device, augment: tuple[str, ...] = ()) -> None:
+        self.augment = augment
+        self.values, self.members = None, members
+        if (packed := _packed(members)) is not None:
+            self.members, values = packed
+            self.values = values.to(device)
+        self.members = self.members.to(device, None if packed else torch.float64)
+        if augment:
+            if members.dim() != 4 or min(members.shape[2:]) <= SHIFT:
+                raise MibenchError(
+                    f"recipe: augment is for images (C, H, W) of more than {SHIFT} pixels a side; these items have the shape "
+                    f"{tuple(members.shape[1:])}"
+                )
+            self.channels, self.rows, self.columns = (torch.arange(side, device=device) for side in members.shape[1:])
+
+    def moves(self, batch: int, generator: torch.Generator) -> Tensor:
+        """How each of a batch is augmented: mirrored (0 or 1), moved down and right by so many pixels; (3, B), or (0, B)."""
+        if not self.augment:
+            return torch.empty(0, batch, dtype=torch.int64, device=self.members.device)
+        found = torch.zeros(3, batch, dtype=torch.int64, device=self.members.device)
+        if "flip" in self.augment:
+            torch.randint(2, (batch,), generator=generator, out=found[0])
+        if "crop" in self.augment:
+            torch.randint(-SHIFT, SHIFT + 1, (2, batch), generator=generator, out=found[1:])
+        return found
+
+    def take(self, index: Tensor, moves: Tensor) -> Tensor:
+        """The members with these numbers (B,), moved so: (B, *item) float64."""
+        if len(moves):
+            mirrored, down, right = moves[:, :, None]
+            rows, columns = _reflected(self.rows + down), _reflected(self.columns + right)
+            columns = torch.where(mirrored == 1, columns.flip(1), columns)
+            picked = self.members[
+                index[:, None, None, None], self.channels[:, None, None], rows[:, None, :, None], columns[:, None, None]
+            ]
+        else:
+            picked = self.members[index]
+        return picked if self.values is None else self.values[picked.long()]
+
+
+def _reflected(places: Tensor) -> Tensor:
+    """Places (B, N) beside an image of N pixels, reflected at its outermost pixels."""
+    last = places.shape[1] - 1
+    return last - (last - places.abs()).abs()
+
+
+def _packed(members: Tensor, rows: int = 256) -> tuple[Tensor, Tensor] | None:
+    """Members as numbers of their values, uint8, and these values, (≤ 256,) float64; None where there are more.
+
+    Values are told apart by their bits, so that what is unpacked is what was packed.
+    """
+    parts = torch.split(members, rows)
+    known = torch.unique(_bits(parts[0][:1]))
+    for part in parts:
+        if len(known) > 256:
+            return None
+        bits = _bits(part)
+        new = bits[known[_place(known, bits)] != bits]
+        known = torch.unique(torch.cat([known, new]))
+    if len(known) > 256:
+        return None
+    return torch.cat([_place(known, _bits(part)).to(torch.uint8) for part in parts]), known.view(torch.float64)
+
+
+def _bits(x: Tensor) -> Tensor:
+    return x.to("cpu", torch.float64).contiguous().view(torch.int64)
+
+
+def _place(known: Tensor, bits: Tensor) -> Tensor:
+    """Where each would stand among the known, which ascend."""
+    return torch.searchsorted(known, bits).clamp(max=len(known) - 1)
