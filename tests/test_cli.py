@@ -36,6 +36,11 @@ def test_every_command_has_help(cli):
         (["run", "--defense", "vp,vp", "--attack", "pia"], "listed twice"),
         (["run", "--defense", "vp", "--attack", "pia", "--recipe", "stepz=3"], "did you mean 'steps'"),
         (["run", "--defense", "vp", "--attack", "pia", "--recipe", "steps=0"], "steps"),
+        (["run", "--defense", "vp", "--attack", "pia", "--recipe", "augment=turn"], "augment.0"),
+        (
+            ["run", "--defense", "vp", "--attack", "pia", "--dataset", "swiss-roll", "--recipe", "augment=flip"],
+            "holds points",
+        ),
         (["run", "--defense", "vp", "--attack", "pia", "--seed", "-1"], "--seed"),
         (["run", "--defense", "vp", "--attack", "pia", "--workers", "0"], "--workers 0"),
         (["run", "--defense", "vp", "--attack", "pia", "--samples", "-4"], "samples"),
