@@ -65,7 +65,7 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
     """SIGKILL; what a new process would choose, alone or together, does not count once a training has begun."""
     expected = made(way, Store(tmp_path / "whole"), monkeypatch)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mibench.harness.models", "mibench_attacks", "sklearn.datasets"])
+    context.set_forkserver_preload(["mibench.harness.models", "mibench_attacks", "sklearn.datasets", "torch._dynamo"])
     jobs, draw, deadline = [job_from(one) for one in CELLS[way]], random.Random(way), time.monotonic() + 300
     for together in (way == "together", way != "together", way != "together"):
         start = written(store)
