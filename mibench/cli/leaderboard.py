@@ -43,9 +43,9 @@ def main(args: argparse.Namespace) -> int:
             print(f"{folder}: {difference or 'up to date'}")
             worst = max(worst, int(difference is not None))
         else:
-            write_text(folder / "README.md", render(folder))
-            print(f"wrote {folder / 'README.md'}")
             board = open_board(folder)
+            write_text(folder / "README.md", render(folder, board))
+            print(f"wrote {folder / 'README.md'}")
             if len(board.checkpoints()) > 1:
                 from mibench.leaderboard.plots import plot_training
 

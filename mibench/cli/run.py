@@ -70,24 +70,21 @@ def main(args: argparse.Namespace) -> int:
     registry = load(files)
     cells = plan_cells(registry, suite)
     plan = Plan(cells, folder, store)
-    device = _device(args.device)
-    states = {cell: plan.state(cell) for cell in cells}
-    for cell, (state, why) in states.items():
+    states = plan.states()
+    for cell, (state, why) in zip(cells, states, strict=True):
         if state == "broken":
             raise MibenchError(why)
         if state == "stale":
             print(f"stale: {cell.title} ({why}); it is made anew", file=sys.stderr)
-    todo = [cell for cell in cells if states[cell][0] != "done"]
+    todo = [cell for cell, (state, _) in zip(cells, states, strict=True) if state != "done"]
     if folder.exists() and todo and not os.access(folder, os.W_OK):
         raise UsageError(f"the folder {folder} cannot be written; choose another or change its permissions")
     began = time.monotonic()
-    failed = _execute(plan, todo, args.workers, device, files) if todo else 0
+    failed = _execute(plan, todo, args.workers, _device(args.device), files) if todo else 0
     if not args.suite:
         _report(plan)
-    done = sum(plan.state(cell)[0] == "done" for cell in cells)
-    print(
-        f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {time.monotonic() - began:.0f} s"
-    )
+    seconds, done = time.monotonic() - began, len(cells) - failed
+    print(f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {seconds:.0f} s")
     if failed:
         print("run the same command again to retry what failed", file=sys.stderr)
     return 1 if failed else 0

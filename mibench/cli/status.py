@@ -13,22 +13,23 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
+    parser.add_argument("--cells", action="store_true", help="a line for every cell, not only for what went wrong")
     add_store(parser)
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Count the cells by state, and list what is neither done nor missing."""
+    """Count the cells by state, and list what is neither done nor missing, or with --cells all."""
     from mibench.harness.plan import Plan
     from mibench.harness.suite import load_suite, plan_cells
     from mibench.plugins import load
 
     located = load_suite(args.suite)
     plan = Plan(plan_cells(load(tuple(args.plugin)), located.suite), located.folder / "records", open_store(args))
-    states = [(cell, *plan.state(cell)) for cell in plan.cells]
-    for cell, state, why in states:
-        if state not in ("done", "missing"):
-            print(f"{state:8} {cell.title}: {why}")
-    counts = Counter(state for _, state, _ in states)
+    states = plan.states()
+    for cell, (state, why) in zip(plan.cells, states, strict=True):
+        if args.cells or state not in ("done", "missing"):
+            print(f"{state:8} {cell.title}" + (f": {why}" if why and state != "done" else ""))
+    counts = Counter(state for state, _ in states)
     print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
     return 0

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
-from torchdiffeq import odeint
 
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
@@ -124,6 +122,8 @@ class _Path:
 @functools.lru_cache(maxsize=4)
 def _path(process: LinearSDE, reference: LinearSDE, evaluations: int) -> _Path:
     """A grid uniform in log t − 2 tanh(log-SNR / 4), denser where the posterior of q_0 turns from one to the other."""
+    from scipy.interpolate import CubicSpline  # here, as it takes a third of a second and most commands never need it
+
     fine = _fine(process)
     clock = (fine.log() - 2 * (process.tabulated(fine).log_snr / 4).tanh()).numpy()
     index = np.arange(evaluations)
@@ -195,6 +195,8 @@ def _adaptive(
         moved[:, -1] -= force / factor[-1, -1] * difference
         pace = (process.rate(time) * time).item()
         return pace * moved, pace * force * ratio * divergence
+
+    from torchdiffeq import odeint  # imports SciPy's interpolation, too
 
     whitened = torch.einsum("ij,bj...->bi...", reference.kernel(first).inverse[0].to(model.device), u)
     span = torch.tensor([math.log(first), math.log(last)], dtype=torch.float64, device=model.device)

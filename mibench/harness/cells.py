@@ -51,14 +51,20 @@ class Cell:
     checkpoint: int = 0
     shadow: tuple[ShadowKind, int] | None = None
 
+    def under(self, attack: Attack | None) -> Cell:
+        """The cell of an attack on the same model, whose names and keys are taken over and not computed anew."""
+        cell = replace(self, attack=attack)
+        vars(cell).update({name: getattr(self, name) for name in ("_model_labels", "_model_spec", "model_key")})
+        return cell
+
+    @functools.cached_property
+    def _model_labels(self) -> dict[str, str]:
+        return {"dataset": self.dataset.label, "defense": self.defense.label}
+
     @property
     def labels(self) -> dict[str, str]:
         """How people name it."""
-        return {
-            "dataset": self.dataset.label,
-            "defense": self.defense.label,
-            "attack": self.attack.label if self.attack else "utility",
-        }
+        return self._model_labels | {"attack": self.attack.label if self.attack else "utility"}
 
     @property
     def title(self) -> str:
@@ -69,7 +75,7 @@ class Cell:
     def model_title(self) -> str:
         """One line for people on its model."""
         shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
-        return f"{self.dataset.label} · {self.defense.label} · {self._origin}{shadow}"
+        return " · ".join(self._model_labels.values()) + f" · {self._origin}{shadow}"
 
     @property
     def _origin(self) -> str:
@@ -86,6 +92,10 @@ class Cell:
         count, kind = self.attack.shadow_models() if self.attack else (0, "offline")
         return [replace(self, attack=None, shadow=(kind, k)) for k in range(count)]
 
+    @functools.cached_property
+    def _model_spec(self) -> dict[str, Any]:
+        return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
+
     def training_spec(self) -> dict[str, Any]:
         """What the training of its model depends on, which all checkpoints share."""
         spec = {"dataset": self.dataset.spec(), "defense": self.defense.spec(), "seed": self.seed, "model": self.model}
@@ -94,7 +104,7 @@ class Cell:
 
     def model_spec(self) -> dict[str, Any]:
         """What the model depends on."""
-        return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
+        return dict(self._model_spec)
 
     def spec(self) -> dict[str, Any]:
         """What the cell depends on, weights excepted."""

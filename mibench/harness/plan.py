@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,18 @@ class Plan:
             return None
         return str(self.store.meta("models", cell.model_key)["digest"])
 
-    def state(self, cell: Cell) -> tuple[State, str]:
+    def states(self) -> list[tuple[State, str]]:
+        """``state`` of every cell, in their order; the weights of a model are looked up once."""
+        known: dict[str, str | None] = {}
+
+        def weights(cell: Cell) -> str | None:
+            if cell.model_key not in known:
+                known[cell.model_key] = self.weights(cell)
+            return known[cell.model_key]
+
+        return [self.state(cell, weights) for cell in self.cells]
+
+    def state(self, cell: Cell, weights: Callable[[Cell], str | None] | None = None) -> tuple[State, str]:
         """Where a cell stands, and a word on why.
 
         A record stands if its key is what the cell's options, versions and weights give; without a stored model its own
@@ -53,8 +65,8 @@ class Plan:
                 return "stale", str(error)
             except MibenchError as error:
                 return "broken", str(error)
-            weights = self.weights(cell) or record.model.get("digest", "")
-            if record.model["key"] != cell.model_key or record.key != cell.key(weights):
+            digest = (weights or self.weights)(cell) or record.model.get("digest", "")
+            if record.model.get("key") != cell.model_key or record.key != cell.key(digest):
                 return "stale", "its options, a version or the model's weights have changed"
             return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
         return "missing", ""

@@ -141,6 +141,12 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
         for label in labels:
             if labels.count(label) > 1:
                 raise UsageError(f"{label!r} is listed twice")
+    for defense in defenses:
+        assert isinstance(defense, Defense)
+        try:
+            defense.process()
+        except ValueError as error:
+            raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
     for name in suite.recipe:
         if name not in {part.name for part in datasets}:
             raise UsageError(f"recipe for {name!r}, which is no dataset of this suite")
@@ -158,17 +164,14 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
         for seed in suite.seeds:
             for defense in defenses:
                 assert isinstance(defense, Defense)
-                try:
-                    defense.process()
-                except ValueError as error:
-                    raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
                 model = Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility)
                 judged = [attack for attack in attacks if isinstance(attack, Attack)]
                 for checkpoint in (*checkpoint_steps(suite, recipe.steps), 0):
-                    for attack in (None, *judged):
-                        cells.append(replace(model, attack=attack, checkpoint=checkpoint))
+                    then = replace(model, checkpoint=checkpoint)
+                    cells += [then.under(attack) for attack in (None, *judged)]
                 for kind in _control_kinds(suite, seed):
-                    cells += [replace(model, model=kind, attack=attack) for attack in judged if attack.access != "data"]
+                    control = replace(model, model=kind)
+                    cells += [control.under(attack) for attack in judged if attack.access != "data"]
             if suite.controls and blind and BLIND not in suite.attacks:
                 cells.append(replace(model, defense=defenses[0], model="fresh", attack=blind()))  # type: ignore[arg-type]
     return cells

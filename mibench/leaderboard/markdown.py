@@ -30,13 +30,13 @@ ACCESS = {
 }
 
 
-def render(folder: Path) -> str:
-    """The README of a suite.
+def render(folder: Path, board: Board | None = None) -> str:
+    """The README of a suite, whose board is read unless it is given.
 
     Raises:
         MibenchError: where the suite or a record cannot be read.
     """
-    return _Page(open_board(folder), suite_name(folder)).text()
+    return _Page(board or open_board(folder), suite_name(folder)).text()
 
 
 def check(folder: Path) -> str | None:

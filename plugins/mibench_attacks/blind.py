@@ -5,10 +5,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import PrivateAttr
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from mibench import Attack
 
@@ -29,6 +25,11 @@ class Blind(Attack):
 
     def fit(self, model, members, nonmembers, ctx):
         """Logistic regression, classes balanced, on at most 8 principal components, their squares and products."""
+        from sklearn.decomposition import PCA
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
         x = torch.cat([members, nonmembers]).flatten(1).cpu().numpy()
         labels = np.repeat([1, 0], [len(members), len(nonmembers)])
         parts = min(8, *x.shape)
