@@ -46,6 +46,11 @@ def test_every_command_has_help(cli):
         (["run", "--defense", "vp", "--attack", "pia", "--samples", "-4"], "samples"),
         (["run", "--defense", "vp", "--attack", "pia", "--model", "best"], "invalid choice"),
         (["run", "nowhere"], "there is no suite 'nowhere'"),
+        (["run", "--defense", "vp", "--attack", "pia", "--dataset", "images:path='a b"], "a quote is not closed"),
+        (
+            ["run", "--defense", "vp", "--attack", "pia", "--dataset", "images:path=a b/c"],
+            "goes into quotes of its own",
+        ),
         (["run", "--plugin", "nowhere.py", "--defense", "vp", "--attack", "pia"], "no such file"),
         (["status", "nowhere"], "there is no suite"),
         (["ls", "cats"], "invalid choice"),

@@ -17,6 +17,7 @@ import mibench_datasets.cifar10 as cifar
 from mibench import MibenchError, UsageError
 from mibench.data import split
 from mibench.harness.records import read_record
+from mibench.harness.store import Store
 from mibench_datasets import Cifar10, Images
 from mibench_datasets.cifar10 import batch_images
 from mibench_datasets.images import decoded, scaled, unscaled
@@ -245,10 +246,10 @@ def test_without_pillow_there_is_a_remedy(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pack", [folder, zipped])
 def test_run_from_end_to_end(cli, tmp_path, pack):
-    path = pack(tmp_path / "images", pictures(160))
+    path = pack(tmp_path / "my images", pictures(160))
     words = f"run --defense hold3 --attack secmi:steps=3 --samples 100 --store {tmp_path / 's'}"
     words += " --recipe network=mlp,steps=20,width=16"
-    dataset = f"images:path={path},size=8,members=20,nonmembers=20,reference=120"
+    dataset = f"images:path='{path}',size=8,members=20,nonmembers=20,reference=120"
     code, out, err = cli(*words.split(), "--dataset", dataset)
     assert code == 0, out + err
     found = [read_record(file) for file in (tmp_path / "s" / "records").rglob("*.json")]
@@ -496,3 +497,22 @@ def test_download_only_when_asked(tmp_path, monkeypatch):
     with pytest.raises(MibenchError, match="cannot fetch .*fetch it by hand") as error:
         split(dataset, 0)
     assert "\n" not in str(error.value) and not list(target.parent.iterdir())
+
+
+def test_a_grid_shows_the_pixels_of_samples(cli, tmp_path):
+    """What is drawn of a model is what its store holds, each pixel a square of four."""
+    path = folder(tmp_path / "images", pictures(60))
+    code, _, err = cli(
+        "run", "--defense", "vp", "--attack", "loss", "--model", "exact", "--samples", "100", "--device", "cpu",
+        "--dataset", f"images:path={path},size=16,members=20,nonmembers=20,reference=20",
+    )  # fmt: skip
+    assert code == 0, err
+    assert cli("samples", "--each", "--out", tmp_path / "drawn")[0] == 0
+    (drawn,) = (tmp_path / "drawn").rglob("vp/samples-exact-s0.png")
+    grid = np.asarray(Image.open(drawn).convert("RGB"))
+    assert grid.shape == (8 * 66, 8 * 66, 3)
+    (key,) = (file.name for file in (tmp_path / "store" / "samples").iterdir())
+    samples = unscaled(Store(tmp_path / "store").load("samples", key)[0]["samples"]).movedim(1, 3).numpy()
+    assert np.array_equal(grid[1:65:4, 67:131:4], samples[1]) and np.array_equal(grid[4:65:4, 70:131:4], samples[1])
+    assert (grid[:, 65:67] == 255).all()
+    assert cli("samples", "--out", tmp_path / "drawn")[0] == 0 and len([*(tmp_path / "drawn").glob("*.png")]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -134,9 +135,23 @@ def _suite_of(args: argparse.Namespace) -> Any:
 
 
 def _names(text: str, split_list: Any) -> list[str]:
-    """``vp,hold3`` and ``vp hold:order=3,aux_variance=2``: a comma starts a new name where no option is open."""
+    """``vp,hold3`` and ``vp hold:order=3,aux_variance=2``: a comma starts a new name where no option is open.
+
+    Quotes within hold together what has spaces, as in ``images:path='my photos',size=16``.
+
+    Raises:
+        UsageError: for a quote that is not closed, or a path with spaces outside quotes.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r}: a quote is not closed; a name with an apostrophe goes into double quotes"
+        ) from None
     names: list[str] = []
-    for word in text.split():
+    for word in words:
+        if names and "path=" in names[-1] and "/" in word.partition(":")[0]:
+            raise UsageError(f"{text!r}: a path with spaces goes into quotes of its own, such as path='my photos'")
         for part in split_list(word):
             if names and "=" in part and ":" not in part.partition("=")[0] and ":" in names[-1]:
                 names[-1] += f",{part}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mibench.cli.common import add_plugins, add_store, open_store
 
@@ -12,23 +13,44 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
     parser.add_argument(
-        "--out", default="docs", metavar="DIR", help="where samples-<dataset>.png are written (default: docs)"
+        "suite",
+        nargs="?",
+        help="a suite.toml, its folder, or its name under leaderboards/; without one, all that ran without a suite",
     )
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="a grid of samples of each model instead, and of sounds a wav: <dataset>/<defense>/samples-s<seed>.png, .wav",
+    )
+    parser.add_argument("--out", default="docs", metavar="DIR", help="where the files are written (default: docs)")
     add_store(parser)
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """One picture per dataset: members, held-out data, and the samples of each defense (first seed)."""
-    from mibench.harness.plan import Plan
-    from mibench.harness.suite import load_suite, plan_cells
-    from mibench.leaderboard.pictures import draw
+    """One picture per dataset (members, held-out data, samples of each defense at the first seed), or each model's own."""
+    from mibench.leaderboard.pictures import draw, draw_each
     from mibench.plugins import load
 
-    located = load_suite(args.suite)
-    plan = Plan(plan_cells(load(tuple(args.plugin)), located.suite), located.folder / "records", open_store(args))
-    for path in draw(plan, Path(args.out)):
+    store = open_store(args)
+    found = _found(load(tuple(args.plugin)), args.suite, store)
+    for path in (draw_each if args.each else draw)(found, store, Path(args.out)):
         print(f"wrote {path}")
     return 0
+
+
+def _found(registry: Any, suite: str | None, store: Any) -> Any:
+    """The records of samples, each with its dataset."""
+    from mibench.harness.plan import Plan
+    from mibench.harness.records import read_record
+    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.names import build
+
+    if suite is None:
+        records = (read_record(path) for path in sorted((store.root / "records").rglob("*.json")))
+        return [(build(registry, "dataset", r.labels["dataset"]), r) for r in records if r.utility]
+    located = load_suite(suite)
+    plan = Plan(plan_cells(registry, located.suite), located.folder / "records", store)
+    cells = [cell for cell in plan.cells if cell.attack is None and plan.path(cell).exists()]
+    return [(cell.dataset, read_record(plan.path(cell))) for cell in cells]
