@@ -155,10 +155,12 @@ class Attack(Component):
     """Gives each sample one number per setting, **larger = more likely a member**.
 
     A score belongs to its sample: it must not depend on the other samples of the batch, nor on its size. Take noise from
-    ``ctx``, which gives every sample the same draws.
+    ``ctx``, which gives every sample the same draws. Some samples are scored again in a batch of their own, and the cell of
+    an attack that then says otherwise fails.
 
     Attributes:
-        access: what the attack needs of the model; "data" for one that never looks at it.
+        access: what the attack needs of the model, and all that it gets: nothing ("data"), its samples (``ctx.samples``), the
+            network's answers, their gradients as well, the denoiser itself with its weights. Each includes those before it.
         published: the setting that its paper reports, one of the keys that ``score`` returns.
         adaptive: whether it was made for processes with auxiliary variables, not only for VP.
     """

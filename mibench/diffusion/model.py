@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from mibench.components import Access
 from mibench.diffusion.denoisers import Denoiser
 from mibench.diffusion.process import Kernel, LinearSDE
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, NotApplicable
 
 __all__ = ["Cost", "Memory", "Model"]
 
@@ -84,9 +87,12 @@ class Model:
         device: torch.device | str = "cpu",
         memory: Memory | None = None,
     ) -> None:
-        self.process, self.denoiser, self.shape, self.device = process, denoiser, shape, torch.device(device)
+        self.process, self.shape, self.device = process, shape, torch.device(device)
         self.memory = memory
         self.cost = Cost()
+        self._denoiser = denoiser
+        self._access: Access = "weights"
+        self._who = ""
         kernel = process.kernel(process.t_min)
         lost = (kernel.inverse[0, -1] * kernel.mean[0]).abs().sum().item() * 2**-53
         if lost > 1e-3:
@@ -95,10 +101,38 @@ class Model:
                 f"double precision moves ε_n by {lost:.0e}; raise t_min or lower the order"
             )
 
+    def for_access(self, access: Access, who: str) -> Model:
+        """The same model, its evaluations counted anew, for one who declares what of it they use.
+
+        Args:
+            access: "data" and "samples" may not ask the network, "network" may not differentiate it, and all but "weights"
+                may not reach the denoiser: who does has a MibenchError.
+            who: such as "attack pia", for that error.
+        """
+        narrowed = copy.copy(self)
+        narrowed._access, narrowed._who, narrowed.cost = access, who, Cost()
+        return narrowed
+
+    def _need(self, access: Access, what: str) -> None:
+        levels = get_args(Access)
+        if levels.index(self._access) < levels.index(access):
+            raise MibenchError(f"{self._who} asked for the model's {what}; it declares access {self._access!r}")
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """What answers; for those with access to the weights."""
+        self._need("weights", "weights")
+        return self._denoiser
+
+    @denoiser.setter
+    def denoiser(self, denoiser: Denoiser) -> None:
+        self._need("weights", "weights")
+        self._denoiser = denoiser
+
     @property
     def data_variance(self) -> float:
         """Mean square of the data, where the denoiser knows it; 0 where it does not."""
-        return getattr(self.denoiser, "data_variance", 0.0)
+        return getattr(self._denoiser, "data_variance", 0.0)
 
     def at_rest(self, x: Tensor) -> Tensor:
         """u_0 = (x, 0, …, 0): data (B, *item) with the auxiliaries at their mean, (B, n, *item) float64."""
@@ -125,10 +159,19 @@ class Model:
         Returns:
             (B, *item), float64.
         """
+        self._need("network", "answers")
         self.cost.forwards += len(u)
+        if self._access == "network" and torch.is_grad_enabled():
+            if u.requires_grad:
+                self._need("gradients", "gradients")
+            with torch.no_grad():
+                return self._answer(u, t)
+        return self._answer(u, t)
+
+    def _answer(self, u: Tensor, t: float | Tensor) -> Tensor:
         if self.memory is None or torch.is_grad_enabled() or isinstance(t, Tensor):
-            return self.denoiser(u, self.kernel(t))
-        return self.memory.recall(self.denoiser, u, t, self.kernel(t))
+            return self._denoiser(u, self.kernel(t))
+        return self.memory.recall(self._denoiser, u, t, self.kernel(t))
 
     def eps_vjp(self, u: Tensor, t: float, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """ε_θ(u, t) and vᵀ ∂ε_θ/∂u_n for K vectors v; one forward, K vector–Jacobian products.
@@ -140,10 +183,16 @@ class Model:
 
         Returns:
             ε (B, *item) and the products with respect to the last variable (K, B, *item).
+
+        Raises:
+            NotApplicable: where the denoiser's answers have no gradients.
         """
+        self._need("gradients", "gradients")
         with torch.enable_grad():
             u = u.detach().requires_grad_(True)
             eps = self.eps(u, t)
+            if not eps.requires_grad:
+                raise NotApplicable("the answers of this model have no gradients")
             products = []
             for k, v in enumerate(vectors):
                 (grad,) = torch.autograd.grad(eps, u, v.expand_as(eps), retain_graph=k + 1 < len(vectors))

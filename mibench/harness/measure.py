@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +31,9 @@ from mibench.harness.utility import utility_metrics
 __all__ = ["Report", "measure"]
 
 BATCH = 512
+# So many samples are scored once more, in a batch of their own. Of a score that is its sample's own none moves, but for trees,
+# which see rounding as a step; of one that is relative to its batch nearly all do.
+AGAIN, FLIPS, TOLERANCE = 8, 2, 0.01  # samples, how many of them may move, and by which share of the scores' deviation
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class _Attacker:
     cell: Cell
     model: Model
     ctx: Context
-    cost: Cost = field(default_factory=Cost)
+    shadows: Cost
+    fit: Cost = field(default_factory=Cost)
     seconds: float = 0.0
     rows: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -87,9 +91,19 @@ class _Bench:
         members, nonmembers = (self.parts[name][:cut].to(self.device, torch.float64) for name, cut in self.cuts.items())
         return members, nonmembers
 
-    def released(self) -> Model:
-        """The model as its defense releases it, for one attacker: the answers are those of the others, the counts are not."""
-        return copy.copy(self._released)
+    def released(self, cell: Cell) -> Model:
+        """The model as its defense releases it, for one cell: the answers are those of the others, the counts are not.
+
+        Raises:
+            NotApplicable: where the cell's attack needs weights and there are none.
+        """
+        if cell.attack is None:
+            return self._released.for_access("weights", "utility")
+        denoiser = self._released.denoiser
+        if cell.attack.access == "weights" and not isinstance(denoiser, torch.nn.Module):
+            exact = isinstance(denoiser, ExactDenoiser)
+            raise NotApplicable("the exact model has no weights" if exact else "this defense releases no weights")
+        return self._released.for_access(cell.attack.access, f"attack {cell.attack.label}")
 
     def _release(self, model: Model) -> Model:
         """Release a copy, with randomness of its own; answers are shared only where it is the model as it was trained."""
@@ -115,21 +129,22 @@ class _Bench:
             self._shadows[cell.shadow] = Shadow(self._release(model), members)
         return self._shadows[cell.shadow]
 
-    def context(self, cell: Cell, model: Model) -> Context:
-        """What this cell's attack is given."""
+    def context(self, cell: Cell, model: Model, cost: Cost) -> Context:
+        """What this cell's attack is given; ``cost`` counts what it asks of shadow models."""
         wanted = {shadow.shadow: shadow for shadow in cell.shadows()}
 
         def shadows(count: int, kind: str) -> list[Shadow]:
             try:
-                return [self.shadow(wanted[kind, k]) for k in range(count)]  # type: ignore[index]
+                known = [self.shadow(wanted[kind, k]) for k in range(count)]  # type: ignore[index]
             except KeyError:
                 raise MibenchError(
                     f"attack {cell.labels['attack']} asked for {count} {kind} shadow models; its shadow_models() said "
                     f"{len(wanted)}"
                 ) from None
+            return [replace(shadow, model=_counted(shadow.model, cost)) for shadow in known]
 
         def draw(count: int) -> Tensor:
-            return sample(model, count, Context(cell.seed).generator("samples"))
+            return sample(_counted(self._released, model.cost), count, Context(cell.seed).generator("samples"))
 
         auxiliary = self.data.reference.to(self.device, torch.float64)
         return Context(
@@ -169,12 +184,22 @@ class _Bench:
             return False
         scores, facts = self.store.load("scores", key)
         metrics = attack_metrics(scores, self.cuts, cell.attack, cell.defense, facts["digest"])
+        fit, shadows = (Cost(*facts[kind]) if kind in facts else None for kind in ("fit", "shadows"))
         cost = Cost(facts["forwards"], facts["vjps"])
-        self.report.done(place, self.record(cell, metrics, cost, facts["seconds"]))
+        self.report.done(place, self.record(cell, metrics, cost, facts["seconds"], fit=fit, shadows=shadows))
         return True
 
-    def record(self, cell: Cell, metrics: Any, cost: Cost, seconds: float, reason: str | None = None) -> Record:
-        """A cell's record, sealed."""
+    def record(
+        self,
+        cell: Cell,
+        metrics: Any,
+        cost: Cost,
+        seconds: float,
+        reason: str | None = None,
+        fit: Cost | None = None,
+        shadows: Cost | None = None,
+    ) -> Record:
+        """A cell's record, sealed. What was asked in learning is given in all, all else for each scored sample."""
         data = self.data
         scored = cell.utility.samples if cell.attack is None else len(data.members) + len(data.nonmembers)
         model = {k: v for k, v in self.meta.items() if k not in ("spec", "split")} | {"key": cell.model_key}
@@ -197,7 +222,9 @@ class _Bench:
             model=model,
             attack=metrics if cell.attack else None,
             utility=None if cell.attack else metrics,
-            cost={"forwards": cost.forwards / scored, "vjps": cost.vjps / scored},
+            cost={"forwards": cost.forwards / scored, "vjps": cost.vjps / scored}
+            | ({"fit_forwards": fit.forwards, "fit_vjps": fit.vjps} if fit else {})
+            | ({"shadow_forwards": shadows.forwards / scored, "shadow_vjps": shadows.vjps / scored} if shadows else {}),
             environment=_environment(self.device),
             seconds=round(seconds, 3),
         ).sealed()
@@ -215,16 +242,18 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
     for place, cell in enumerate(cells):
         with bench.guarded(place, 0, running):
             began = time.monotonic()
-            model = bench.released()
+            model = bench.released(cell)
             if cell.attack is None:
                 metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]), report.say)
                 report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
             elif not bench.judge(place):
-                attacker = _Attacker(place, cell, model, bench.context(cell, model))
+                shadows = Cost()
+                attacker = _Attacker(place, cell, model, bench.context(cell, model, shadows), shadows)
                 with torch.no_grad():
                     cell.attack.fit(model, *bench.calibration(), attacker.ctx)
                 attacker.seconds = time.monotonic() - began
-                model.cost = attacker.cost
+                attacker.fit = Cost(model.cost.forwards + shadows.forwards, model.cost.vjps + shadows.vjps)
+                model.cost, shadows.forwards, shadows.vjps = Cost(), 0, 0
                 running.append(attacker)
     bench.memory.forget()
     samples = torch.cat(list(bench.parts.values()))
@@ -242,32 +271,58 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
             done += 1
             report.progress(done, total)
         bench.memory.forget()
-    for attacker in list(running):
-        with bench.guarded(attacker.place, 0):
-            _keep(attacker, bench, order.argsort())
-            bench.judge(attacker.place)
     if bench.memory.asked:
         report.say(
             f"{cells[0].model_title}: {bench.memory.asked} evaluations of the network asked for, {bench.memory.made} made"
         )
+    places = order.argsort()
+    again = order[:: max(1, len(order) // AGAIN)][:AGAIN]
+    for attacker in list(running):
+        with bench.guarded(attacker.place, len(batches) + 1, running):
+            _keep(attacker, bench, places, again, samples[again].to(device, torch.float64))
+            bench.judge(attacker.place)
 
 
-def _keep(attacker: _Attacker, bench: _Bench, place: Tensor) -> None:
-    """Store the scores; ``place`` says where in the order of scoring each sample is.
+def _keep(attacker: _Attacker, bench: _Bench, place: Tensor, again: Tensor, x: Tensor) -> None:
+    """Store the scores.
+
+    Args:
+        attacker: who has scored every sample.
+        bench: whose samples these are.
+        place: where in the order of scoring each sample is.
+        again: some of the samples, which are scored once more among themselves.
+        x: these, (len(again), *item).
 
     Raises:
-        MibenchError: where they tell nothing.
+        MibenchError: where the scores tell nothing, or are not the samples' own.
     """
+    who = f"attack {attacker.cell.labels['attack']}"
+    cost, fit, shadows = (astuple(one) for one in (attacker.model.cost, attacker.fit, attacker.shadows))
+    found = {setting: torch.cat(rows)[place] for setting, rows in attacker.rows.items()}
+    if all((values == values[0]).all() for values in found.values()):
+        raise MibenchError(f"{who} gives every sample the same score")
+    for setting, values in _scores(attacker, x, again).items():
+        moved = (values - found[setting][again]).abs() > TOLERANCE * found[setting].std()
+        if moved.sum() > FLIPS:
+            raise MibenchError(
+                f"{who}, setting {setting!r}: scores depend on the other samples of the batch ({int(moved.sum())} of "
+                f"{len(x)} are others among themselves); take noise from ctx, statistics from fit()"
+            )
     scores: dict[str, Tensor] = {}
     cut = len(bench.parts["members"])
-    for setting, rows in attacker.rows.items():
-        values = torch.cat(rows)[place]
+    for setting, values in found.items():
         scores |= {f"members/{setting}": values[:cut].clone(), f"nonmembers/{setting}": values[cut:].clone()}
-    if all(len(set(torch.cat(rows).tolist())) == 1 for rows in attacker.rows.values()):
-        raise MibenchError(f"attack {attacker.cell.labels['attack']} gives every sample the same score")
-    facts = {"forwards": attacker.cost.forwards, "vjps": attacker.cost.vjps, "seconds": attacker.seconds}
+    facts: dict[str, Any] = {"forwards": cost[0], "vjps": cost[1], "seconds": attacker.seconds}
+    facts |= {kind: counts for kind, counts in (("fit", fit), ("shadows", shadows)) if any(counts)}
     key = attacker.cell.key(bench.meta["digest"])
     bench.store.save("scores", key, scores, {"spec": attacker.cell.spec(), **facts})
+
+
+def _counted(model: Model, cost: Cost) -> Model:
+    """The whole of a model, its evaluations counted there."""
+    counted = copy.copy(model)
+    counted.cost = cost
+    return counted
 
 
 @contextmanager

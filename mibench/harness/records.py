@@ -181,6 +181,9 @@ class UtilityMetrics(Distances):
 class Record(_Strict):
     """One cell's result. ``digest`` covers everything else; ``key`` what identifies the cell.
 
+    ``cost`` counts forwards and vector–Jacobian products for each scored sample: of the model under attack, with ``shadow_``
+    in front of shadow models; with ``fit_`` in front all that the attack asked of both to learn. What is 0 may be left out.
+
     One that failed has its reason, and neither split, cost nor environment; its key is that of no weights where its model
     could not be made.
     """

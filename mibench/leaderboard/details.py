@@ -54,8 +54,13 @@ def _losses(facts: dict[str, Any]) -> tuple[Any, Any]:
 
 def _cost(board: Board, dataset: str, defense: str, attack: str) -> str:
     costs = [r.cost for r in board.records(dataset, defense, attack) if r.attack]
-    forwards, vjps = (spread(costs, lambda c, k=kind: c[k]) for kind in ("forwards", "vjps"))  # type: ignore[misc]
-    return f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else MISSING
+    counts = [
+        tuple(spread(costs, lambda c, k=f"{part}{kind}": c.get(k)) for kind in ("forwards", "vjps"))  # type: ignore[misc]
+        for part in ("", "shadow_", "fit_")
+    ]
+    asked = [f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else "" for forwards, vjps in counts]
+    words = ("{}", "{} of shadow models", "{} to learn")
+    return "; ".join(word.format(count) for word, count in zip(words, asked, strict=True) if count) or MISSING
 
 
 def sizes(board: Board) -> str:

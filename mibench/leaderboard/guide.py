@@ -39,7 +39,8 @@ GUIDE = """\
   and covariance. The *fraction* is (FD − copies) / (gauss − copies): 0 for a model no better than copies of its data,
   and above 1 for one no better than the Gaussian, which does not generate. *Copied* are samples nearer to a member
   than 99 % of the reference are.
-- **Evaluations** are network forwards + vector–Jacobian products for each scored sample."""
+- **Evaluations** are network forwards + vector–Jacobian products for each scored sample; *of shadow models* the same of
+  theirs, *to learn* all that was asked of any model before the first sample was scored, where records say so."""
 
 KERNEL = """\
 - **KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space, without bias, so it may

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, PrivateAttr
-from torch import nn
 
 from mibench import Attack
 from mibench.errors import NotApplicable
@@ -41,7 +40,6 @@ class GSA(Attack):
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        self._network(model)
         if ctx.auxiliary is None:
             raise NotApplicable("GSA needs auxiliary samples for its shadow models")
         rows, labels = [], []
@@ -62,14 +60,9 @@ class GSA(Attack):
         features = self._features(model, x, ctx)
         return {"trees": torch.from_numpy(self._trees.decision_function(features.cpu().numpy())).to(x)}
 
-    def _network(self, model):
-        if not isinstance(model.denoiser, nn.Module):
-            raise NotApplicable("the exact model has no weights")
-        return model.denoiser
-
     def _features(self, model, x, ctx):
         """Per parameter log ‖∇ L(x)‖, (B, P), where L is the mean of ‖ε_θ(u_t, t) − ε_n‖² over the times."""
-        module, process = self._network(model), model.process
+        module, process = model.denoiser, model.process
         eps = ctx.noise("gsa", len(self.times), process.order, *model.shape)
         kernel = model.kernel(torch.tensor(self.times, dtype=torch.float64) * process.horizon)
         noise = torch.einsum("tij,tj...->ti...", kernel.factor, eps)

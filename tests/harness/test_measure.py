@@ -94,7 +94,7 @@ def test_a_released_model_with_another_denoiser_shares_nothing(store, monkeypatc
     made(cells, store)
     outcome = judged(cells, store)
     assert len(outcome.records) == 4 and not outcome.said
-    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * SAMPLES
+    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * (SAMPLES + mibench.harness.measure.AGAIN)
 
 
 def norm(x):
@@ -259,7 +259,8 @@ def test_weights_that_an_attack_changes_are_put_back(store):
 
     one = cell(model="trained")
     made([one], store)
-    rude = [Scored.by("early", lambda model, x, ctx: {"x": norm(x)}, fit=fit), Scored.by("late", score)]
+    rude = [Scored.by("early", lambda model, x, ctx: {"x": norm(x)}, fit=fit, access="weights")]
+    rude.append(Scored.by("late", score, access="weights"))
     outcome = judged([attacked(one, attack) for attack in (*rude, "pia")], store)
     assert all("changed the model that it was given" in str(outcome.failures[name]) for name in ("early", "late"))
     apart = Store(store.root.with_name("apart"))
@@ -293,7 +294,7 @@ def test_a_model_is_released_once_whoever_else_attacks_it(store):
 def test_global_random_numbers_are_the_same_whoever_went_before(exact, store):
     def chance(model, x, ctx):
         torch.set_default_dtype(torch.float64)
-        return {"x": torch.rand(len(x), dtype=torch.float64)}
+        return {"x": norm(x) + 1e-4 * torch.rand(len(x), dtype=torch.float64)}
 
     def seeding(model, x, ctx):
         torch.manual_seed(0)
@@ -322,3 +323,123 @@ def test_members_and_nonmembers_are_scored_in_mixed_batches(exact, store, monkey
     known = {row.numpy().tobytes() for row in data.members.double()}
     shares = [sum(row.numpy().tobytes() in known for row in x) / len(x) for x in seen]
     assert sum(0 < share < 1 for share in shares) >= len(shares) - 1
+
+
+def asking(model, x, ctx):
+    return {"x": model.eps(model.at_rest(x), 0.1).flatten(1).norm(dim=1)}
+
+
+def differentiating(model, x, ctx):
+    with torch.enable_grad():
+        u = model.at_rest(x).requires_grad_()
+        return {"x": torch.autograd.grad(model.eps(u, 0.1).sum(), u)[0].flatten(1).norm(dim=1).detach()}
+
+
+def functional(model, x, ctx):
+    def energy(u):
+        return model.eps(u[None], 0.1).square().sum()
+
+    return {"x": torch.stack([torch.func.grad(energy)(u).norm() for u in model.at_rest(x)])}
+
+
+def pulling(model, x, ctx):
+    return {"x": model.eps_vjp(model.at_rest(x), 0.1, torch.ones(1, *model.shape))[1][0].flatten(1).norm(dim=1)}
+
+
+def reaching(model, x, ctx):
+    return {"x": norm(x) * sum(p.norm() for p in model.denoiser.parameters()).detach()}
+
+
+def drawing(model, x, ctx):
+    return {"x": -torch.cdist(x.flatten(1), ctx.samples(20).flatten(1)).amin(1)}
+
+
+USES = {
+    "answers": ("network", [asking]),
+    "gradients": ("gradients", [differentiating, functional, pulling]),
+    "weights": ("weights", [reaching]),
+}
+
+
+def test_an_attack_gets_what_it_declares_and_no_more(store):
+    """Beyond that its cell fails in one line; generated samples are for all."""
+    levels = ("data", "samples", "network", "gradients", "weights")
+    one = cell(model="trained")
+    made([one], store)
+    expected, cells = {}, []
+    for access in levels:
+        for what, (least, uses) in USES.items():
+            for use in uses:
+                attack = Scored.by(f"{use.__name__}-{access}", use, access=access)
+                ok = levels.index(access) >= levels.index(least)
+                why = f"attack {attack.name} asked for the model's {what}; it declares access {access!r}"
+                if use in (differentiating, functional) and access in levels[:2]:
+                    why = why.replace("gradients;", "answers;")  # which come first
+                expected[attack.name] = None if ok else why
+                cells.append(attacked(one, attack))
+    cells.append(attacked(one, Scored.by("drawing", drawing, access="samples")))
+    outcome = judged(cells, store)
+    assert {name: str(error) for name, error in outcome.failures.items()} == {
+        n: why for n, why in expected.items() if why
+    }
+    assert set(outcome.records) == {"drawing", *(name for name, why in expected.items() if not why)}
+
+
+def test_what_a_model_does_not_have_is_no_fault_of_the_attack(exact, store):
+    heavy = Scored.by("heavy", reaching, access="weights")
+    record = judged([attacked(exact, heavy)], store).records["heavy"]
+    assert (record.status, record.reason) == ("n/a", "the exact model has no weights")
+
+    closed = replace(attacked(exact, Scored.by("pulling", pulling, access="gradients")), defense=Silent())
+    made([closed], store)
+    record = judged([closed], store).records["pulling"]
+    assert (record.status, record.reason) == ("n/a", "the answers of this model have no gradients")
+
+
+class Silent(Counted):
+    """Gives answers and nothing to differentiate."""
+
+    name = "silent"
+
+    def release(self, model):
+        return Model(model.process, lambda u, kernel: model.denoiser(u.detach(), kernel), model.shape)
+
+
+@pytest.mark.parametrize(
+    "relative",
+    [
+        lambda good: good - good.mean(),
+        lambda good: good / good.abs().max(),
+        lambda good: good.argsort().argsort().double(),
+        lambda good: torch.rand_like(good),
+        lambda good: good + torch.arange(len(good)) / len(good),
+    ],
+    ids=["mean", "largest", "ranks", "chance", "place"],
+)
+def test_a_score_that_depends_on_its_batch_is_caught(exact, store, relative):
+    attack = Scored.by("relative", lambda model, x, ctx: {"own": norm(x), "batch": relative(norm(x))})
+    outcome = judged([attacked(exact, attack), attacked(exact, "pia")], store)
+    message = str(outcome.failures["relative"])
+    assert "setting 'batch': scores depend on the other samples of the batch" in message and len(message) < 300
+    assert outcome.records["pia"].status == "done"
+
+
+def test_what_is_asked_in_learning_and_of_shadow_models_is_counted(store):
+    """All that learning took; for each scored sample what was asked of shadow models. Each attack for itself."""
+    cells = [
+        cell(text, model="trained")
+        for text in ("pia", "loss-vector:times=[0.1],draws=3", "lira:shadows=2,draws=2,times=[0.1]")
+    ]
+    made(cells, store)
+    found = judged(cells, store).records
+    assert found["pia"].cost == {"forwards": 8, "vjps": 0}
+    assert found["loss-vector:times=[0.1],draws=3"].cost == {
+        "forwards": 3,
+        "vjps": 0,
+        "fit_forwards": 3 * 12,
+        "fit_vjps": 0,
+    }
+    assert found["lira:shadows=2,draws=2,times=[0.1]"].cost == {
+        **{"forwards": 2, "vjps": 0, "fit_forwards": 2 * 2 * 12, "fit_vjps": 0},
+        **{"shadow_forwards": 2 * 2, "shadow_vjps": 0},
+    }

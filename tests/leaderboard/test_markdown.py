@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_records import attacked, put, sampled
+from made_records import attacked, metrics, put, sampled, scores
 
 from mibench.errors import MibenchError
 from mibench.harness.records import Distances, Estimate
@@ -149,6 +149,20 @@ def test_figures(folder: Path) -> None:
     assert "TPR@1%FPR is n/a: 320 non-members; 1000 are needed." in page
     assert rows(page, "| digits")[0] == ["digits", "100", "400", "900", "2.0", "80 v 320", "0.500", "1.00", "20.0"]
     assert "Made with: threads 1, 2 · torch 2.11.0." in page
+
+
+def test_what_learning_and_shadow_models_cost(folder: Path) -> None:
+    cost = {
+        "forwards": 3.0,
+        "vjps": 0.0,
+        "shadow_forwards": 12.0,
+        "shadow_vjps": 3.0,
+        "fit_forwards": 450.0,
+        "fit_vjps": 0.0,
+    }
+    put(folder, "vp", "loss", 0, cost=cost, attack=metrics(scores(0.7)))
+    told = section(render(folder), "Cost and training of digits")
+    assert cells(told, "| `loss`") == ["`loss`", "3 + 0; 12 + 3 of shadow models; 450 + 0 to learn", "–"]
 
 
 def test_one_percent_where_there_are_enough_nonmembers(folder: Path) -> None:
