@@ -86,7 +86,7 @@ class Images(FileDataset):
     name: ClassVar = "images"
     version: ClassVar = 1
     modality: ClassVar = "image"
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 32}
+    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 32, "log_snr": (0.0, 2.0)}
 
     size: int = Field(32, ge=8, le=1024, description="height and width in pixels")
     channels: int = Field(3, description="3 for colour, 1 for grey levels")
