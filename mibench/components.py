@@ -117,6 +117,10 @@ class Defense(Component):
     )
     t_min: float = Field(1e-3, ge=1e-5, le=0.1, description="smallest time, as a fraction of the horizon")
 
+    def meets_adaptively(self, attack: Attack) -> bool:
+        """Whether an attack is an adaptive one for this defense: by its own word, or by that of the defense."""
+        return attack.adaptive or attack.name in self.adaptive
+
     def process(self) -> LinearSDE:
         """The forward process."""
         raise NotImplementedError(f"{type(self).__name__} must implement process()")

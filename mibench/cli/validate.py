@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 
 from mibench.cli.common import add_plugins
 from mibench.cli.leaderboard import folders
+from mibench.components import Component
+from mibench.errors import UsageError
 
 __all__ = ["arguments", "main"]
 
@@ -17,15 +20,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print every problem of the records; versions are compared with those of the plugins that can be loaded."""
+    """Print every problem of the records; what they say of components is compared with the plugins that can be loaded."""
     from mibench.leaderboard.validate import validate
+    from mibench.names import build
     from mibench.plugins import load
 
-    components = load(tuple(args.plugin)).components
-    versions = {(kind, name): cls.version for kind, known in components.items() for name, cls in known.items()}
+    registry = load(tuple(args.plugin))
+    versions = {(kind, name): c.version for kind, known in registry.components.items() for name, c in known.items()}
+
+    @functools.cache
+    def known(kind: str, label: str) -> Component | None:
+        try:
+            return build(registry, kind, label) if label != "utility" else None
+        except UsageError:
+            return None
+
     problems = 0
     for folder in folders(args.suite):
-        found = validate(folder, versions)
+        found = validate(folder, versions, known)
         problems += len(found)
         print("\n".join(found) if found else f"{folder}: sound")
     return 1 if problems else 0

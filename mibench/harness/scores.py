@@ -76,7 +76,7 @@ def attack_metrics(
         oracle=full(max(both, key=lambda s: both[s][1])),
         ranks=(packed(order[0]), packed(order[1])),
         tier=attack.tier,
-        adaptive=attack.adaptive or attack.name in defense.adaptive,
+        adaptive=defense.meets_adaptively(attack),
         scores=digest,
         **made,
     )

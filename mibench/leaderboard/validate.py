@@ -1,4 +1,4 @@
-"""Checks over a suite's records: every one can be read, is where it belongs, and agrees with the others.
+"""Checks over a suite's records: every one can be read, is where it belongs, and agrees with itself and the others.
 
 A record of a failed cell is sound: it says what happened, and the board shows it.
 """
@@ -6,25 +6,29 @@ A record of a failed cell is sound: it says what happened, and the board shows i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mibench.components import Attack, Component, Defense
 from mibench.errors import MibenchError
-from mibench.harness.records import FORMAT, Estimate, Record, digest_of, read_record, record_path
+from mibench.harness.records import FORMAT, Estimate, Record, canonical, digest_of, read_record, record_path
+from mibench.leaderboard.recompute import differences
 from mibench.leaderboard.tables import lacking
-from mibench.metrics.membership import auroc
 
 __all__ = ["validate"]
 
 Versions = dict[tuple[str, str], int]
+Known = Callable[[str, str], Component | None]
 
 
-def validate(folder: Path, versions: Versions | None = None) -> list[str]:
+def validate(folder: Path, versions: Versions | None = None, known: Known = lambda kind, label: None) -> list[str]:
     """Check every file below ``records/``.
 
     Args:
         folder: of the suite.
         versions: the version of each (kind, name), to find stale records; what is not in it is not judged.
+        known: the component that a kind and a label stand for, None where there is none, to see that a record says of it what
+            it says of itself.
 
     Returns:
         One line for each problem, led by the file's path in the folder.
@@ -46,7 +50,8 @@ def validate(folder: Path, versions: Versions | None = None) -> list[str]:
             problems.append(f"records/{where}: lacks {', '.join(missing)}")
             continue
         records[where] = record
-        found = (*_identity(where, record), *_stale(record, versions or {}), *_numbers(record))
+        found = [*_identity(where, record), *_stale(record, versions or {}), *_numbers(record)]
+        found += [] if any(_stale(record, versions or {})) else _declared(record, known)
         problems += [f"records/{where}: {problem}" for problem in found]
     return problems + [f"records/{line}" for line in _disagreements(records)]
 
@@ -69,21 +74,13 @@ def _stale(record: Record, versions: Versions) -> Iterator[str]:
 
 
 def _numbers(record: Record) -> Iterator[str]:
-    """Rates that are none, and intervals without their value."""
+    """Rates that are none, intervals without their value, and figures that do not follow from others."""
     if not record.attack:
         return
     for setting, pair in record.attack.settings.items():
         if not all(0 <= value <= 1 for value in pair):
             yield f"setting {setting}: an AUROC lies outside [0, 1]"
-    try:
-        ranked = record.attack.ranked()
-        if tuple(map(len, ranked)) != (record.attack.members, record.attack.nonmembers):
-            raise ValueError("their number is another")
-        reached = record.attack.calibrated.auroc.value
-        if reached is not None and abs(auroc(*ranked) - reached) > 1e-12:
-            yield "its ranks do not give its calibrated AUROC"
-    except ValueError:
-        yield f"its ranks are not those of {record.attack.members} members and {record.attack.nonmembers} non-members"
+    yield from differences(record.attack)
     for choice in ("published", "calibrated", "oracle"):
         chosen = getattr(record.attack, choice)
         rates: dict[str, Estimate] = {"AUROC": chosen.auroc}
@@ -97,27 +94,45 @@ def _numbers(record: Record) -> Iterator[str]:
                 yield f"{choice} {name}: the interval {list(rate.interval)} does not contain {rate.value:g}"
 
 
+def _declared(record: Record, known: Known) -> Iterator[str]:
+    """What the components that a record names would not say of themselves."""
+    parts = {kind: known(kind, record.labels[kind]) for kind in ("dataset", "defense", "attack")}
+    for kind, part in parts.items():
+        if part is not None and part.spec() != record.cell.get(kind):
+            yield f"its {kind} is not what its label {record.labels[kind]} stands for"
+    attack, defense, told = parts["attack"], parts["defense"], record.attack
+    if told is None or not isinstance(attack, Attack):
+        return
+    if told.tier != attack.tier:
+        yield f"its tier is {told.tier}, that of {attack.label} is {attack.tier}"
+    if isinstance(defense, Defense) and told.adaptive != defense.meets_adaptively(attack):
+        yield f"adaptive is {told.adaptive}, for {attack.label} on {defense.label} it is {not told.adaptive}"
+    published = attack.published if attack.published in told.settings else min(told.settings)
+    if told.published.setting != published:
+        yield f"published is {told.published.setting}, for {attack.label} it is {published}"
+
+
 def _disagreements(records: dict[str, Record]) -> Iterator[str]:
-    """Cells that are there twice, models that are not one model, and trainings that do not compare."""
+    """Cells that are there twice, models and splits that are not one, and trainings that do not compare."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     models: defaultdict[str, list[str]] = defaultdict(list)
+    splits: defaultdict[str, list[str]] = defaultdict(list)
     recipes: dict[str, str] = {}
     for where, record in records.items():
         keys[record.key].append(where)
         if record.status != "failed":
             models[record.model["key"]].append(where)
+            splits[canonical([record.cell["dataset"], record.cell["seed"]])].append(where)
         if "recipe" in record.cell:
             known = recipes.setdefault(record.labels["dataset"], where)
             if record.cell["recipe"] != records[known].cell["recipe"]:
                 yield f"{where}: another recipe than records/{known}; run the suite again"
     for first, *others in keys.values():
         yield from (f"{other}: has the same key as records/{first}" for other in others)
-    for first, *others in models.values():
-        one = records[first]
-        for other in others:
-            for what, mine, its in (
-                ("weights", records[other].model["digest"], one.model["digest"]),
-                ("split", records[other].split["fingerprint"], one.split["fingerprint"]),
-            ):
-                if mine != its:
-                    yield f"{other}: same model as records/{first}, but another {what} ({mine[:12]} and {its[:12]})"
+    for groups, same, part, fact in ((models, "model", "model", "digest"), (splits, "dataset", "split", "fingerprint")):
+        what = {"model": "weights", "split": "split"}[part]
+        for first, *others in groups.values():
+            its = getattr(records[first], part)[fact]
+            for other in others:
+                if (mine := getattr(records[other], part)[fact]) != its:
+                    yield f"{other}: same {same} as records/{first}, but another {what} ({mine[:12]} and {its[:12]})"
