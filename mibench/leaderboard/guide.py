@@ -19,7 +19,8 @@ GUIDE = """\
   the ones before it use. It is the one column that is chosen on the samples that it is reported on, and later attacks
   can only raise it. Its interval is at 95 % for all attacks that it was chosen from together (Newcombe's method 5,
   Bonferroni), and *null* is the same maximum of the same attacks on fresh data, where there is nothing to find.
-- † No attack that was made for this kind of defense has met it. ▲ It leaks more than the baseline does when it has
+- † No adaptive attack has met it: none that was made for this kind of defense, and none that the defense names as its
+  strongest adversary; what did is below the table. ▲ It leaks more than the baseline does when it has
   the baseline's distance.
 - **More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean
   over seeds, 95 % interval); below 0 the defense hides something.

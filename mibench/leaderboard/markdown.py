@@ -114,7 +114,7 @@ class _Page:
         rows = []
         for defense in board.defenses(dataset):
             worst, change = board.worst(dataset, defense), board.difference(dataset, defense, baseline)
-            flags = " †" if worst and board.unadapted(dataset, defense) else ""
+            flags = " †" if worst and not board.adaptive(dataset, defense) else ""
             flags += " ▲" if self._leaks_more(dataset, defense, baseline) else ""
             row = [code(defense) + flags, *(self._worst(dataset, defense, tier) for tier in tiers)]
             row.append(f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING)
@@ -132,7 +132,7 @@ class _Page:
             else:
                 row += [MISSING] * 3
             rows.append(row + self._utility(dataset, defense, measures))
-        parts = [table(header, rows), *(_why(found, f) for f in FPRS)]
+        parts = [table(header, rows), self._adaptive(dataset), *(_why(found, f) for f in FPRS)]
         attacks = board.attacks(dataset)
         defenses = board.defenses(dataset)
         rows = [
@@ -141,6 +141,12 @@ class _Page:
         ]
         parts += ["Calibrated AUROC of each attack.", table(["attack", *map(code, defenses)], rows)]
         return "\n\n".join(part for part in parts if part)
+
+    def _adaptive(self, dataset: str) -> str:
+        """The adaptive attacks that each defense has met, for a reader to judge."""
+        met = {defense: self.board.adaptive(dataset, defense) for defense in self.board.defenses(dataset)}
+        told = (f"{code(defense)}: {', '.join(map(code, attacks)) or 'none'}" for defense, attacks in met.items())
+        return f"Adaptive attacks met: {'; '.join(told)}." if any(met.values()) else ""
 
     def _baseline(self, dataset: str) -> str:
         defenses = self.board.defenses(dataset)

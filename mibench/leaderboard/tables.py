@@ -255,9 +255,9 @@ class Board:
         nulls = [area.mean for area in fresh if area]
         return Worst(attack, known[attack], interval, max(nulls) if nulls else None)
 
-    def unadapted(self, dataset: str, defense: str) -> bool:
-        """Whether no attack that was made for this kind of defense has met it."""
-        return not any(record.attack.adaptive for record in self.records(dataset, defense) if record.attack)
+    def adaptive(self, dataset: str, defense: str) -> list[str]:
+        """The attacks made for this kind of defense that have met it: by their own word, or by that of the defense."""
+        return [a for a in self.attacks(dataset) if any(m.adaptive for m in self.attacked(dataset, defense, a))]
 
     def difference(self, dataset: str, defense: str, baseline: str) -> Difference | None:
         """The worst known attack's AUROC on a defense minus that on a baseline, each defense under its own."""

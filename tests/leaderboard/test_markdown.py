@@ -281,6 +281,7 @@ def test_a_defense_that_no_adaptive_attack_has_met_is_flagged(folder: Path) -> N
     attacked(folder, "hold3", "pia", 0.6, 0.6, adaptive=True)
     main = section(render(folder), "digits")
     assert [row[0] for row in rows(main, "| `")[:2]] == ["`vp` †", "`hold3`"]
+    assert "\n\nAdaptive attacks met: `vp`: none; `hold3`: `pia`.\n\n" in main
 
 
 def trained(folder: Path, defense: str, *points: tuple[int, float, float], seeds: int = 2) -> None:
