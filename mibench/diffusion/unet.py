@@ -89,6 +89,7 @@ class UNet(nn.Module):
 def _unet2d() -> Any:
     try:
         from diffusers import UNet2DModel
-    except ImportError as error:
-        raise MibenchError(f"the U-Net needs diffusers ({error}): pip install 'mibench[unet]'") from None
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise MibenchError(f"the U-Net needs diffusers ({reason[:120]}): pip install 'mibench[unet]'") from None
     return UNet2DModel

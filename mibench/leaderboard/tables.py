@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from mibench.components import Tier
 from mibench.errors import MibenchError
 from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
 from mibench.harness.suite import Suite, checkpoint_steps, load_suite
 from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
+from mibench.recipe import Recipe
 
 __all__ = [
     "PLOT",
@@ -380,13 +383,21 @@ def _strange(suite: Suite, record: Record) -> str | None:
         return "another seed"
     if cell["model"] == "trained":
         recipe = cell.get("recipe", {})
-        if any(recipe.get(name) != value for name, value in suite.recipe.get(cell["dataset"]["name"], {}).items()):
+        if not _agrees(recipe, suite.recipe.get(cell["dataset"]["name"], {})):
             return "another recipe"
         if cell.get("checkpoint", 0) not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
             return "another checkpoint"
     if cell.get("utility", suite.utility.model_dump(mode="json")) != suite.utility.model_dump(mode="json"):
         return "another measure of utility"
     return None
+
+
+def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a recipe has what a suite asks for, however that is written."""
+    try:
+        return Recipe(**{**recipe, **asked}) == Recipe(**recipe)
+    except ValidationError:
+        return False
 
 
 def open_board(folder: Path) -> Board:

@@ -154,7 +154,9 @@ def test_a_path_is_in_the_order_of_training_and_of_the_worst_attack(folder: Path
 
 def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path) -> None:
     """Whatever defense and attack they are of: what the suite asks of recipe, steps, seeds and samples is the same for all."""
-    (folder / "suite.toml").write_text(f"{SUITE}[recipe.digits]\nsteps = 10\n[recipe.other]\nsteps = 7\n")
+    (folder / "suite.toml").write_text(
+        f'{SUITE}[recipe.digits]\nsteps = 10\nprecision = "fp32"\naugment = []\n[recipe.other]\nsteps = 7\n'
+    )
     attacked(folder, "vp", "loss", 0.6, 0.6, 0.6)
     attacked(folder, "mine", "new", 0.7, checkpoint=5)
     attacked(folder, "mine", "new", 0.7, checkpoint=4)
