@@ -214,6 +214,14 @@ def test_what_is_no_image_is_named(tmp_path, pack, data, what):
     assert "\n" not in str(error.value) and not isinstance(error.value, UsageError)
 
 
+def test_what_is_not_named_as_an_image_does_not_count(tmp_path):
+    bare = Images(path=str(zipped(tmp_path / "bare", pictures(30))), size=8, **ENOUGH)
+    more = Images(path=str(folder(tmp_path / "more", pictures(30) | {"labels.csv": b"0,cat"})), size=8, **ENOUGH)
+    assert bare.spec() == more.spec() and split(bare, 0).fingerprint == split(more, 0).fingerprint
+    with pytest.raises(MibenchError, match=r"holds no images \(1 other files\)"):
+        split(Images(path=str(folder(tmp_path / "none", {"labels.csv": b"x"}))), 0)
+
+
 def test_an_image_of_too_many_pixels(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="more than 100 pixels"):
@@ -221,7 +229,7 @@ def test_an_image_of_too_many_pixels(monkeypatch):
 
 
 def test_empty_folders_and_wrong_options(tmp_path):
-    with pytest.raises(MibenchError, match="holds no files"):
+    with pytest.raises(MibenchError, match="holds no images"):
         split(Images(path=str(tmp_path)), 0)
     with pytest.raises(UsageError, match="give path="):
         split(Images(), 0)

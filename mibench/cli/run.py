@@ -177,8 +177,7 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
 
     from mibench.harness.run import Event, execute
 
-    said = set()
-
+    said: set[str] = set()
     with tqdm(total=len(todo), unit="cell", disable=not sys.stderr.isatty(), dynamic_ncols=True, smoothing=0) as bar:
 
         def tell(event: Event) -> None:
@@ -186,8 +185,10 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
                 what = "training" if event.message == "models" else "scoring"
                 bar.set_postfix_str(f"{what} {event.cell.labels['defense']} {event.share:.0%}")
                 return
-            if event.kind == "say" and event.message in said:
-                return  # the same for every model
+            if event.kind in ("done", "failed"):
+                bar.update()
+            if event.kind in ("say", "failed") and event.message in said:
+                return  # the same of another model or cell
             said.add(event.message)
             text = {
                 "trained": f"trained  {event.cell.model_title}",
@@ -195,8 +196,6 @@ def _execute(plan: Any, todo: list[Any], workers: int, device: str, files: tuple
                 "done": f"done     {event.cell.title}",
                 "say": f"note     {event.message}",
             }[event.kind]
-            if event.kind in ("done", "failed"):
-                bar.update()
             bar.write(text, file=sys.stderr)
 
         return execute(plan, todo, workers, device, files, tell)

@@ -104,7 +104,7 @@ class Cifar10(FileDataset):
     name: ClassVar = "cifar10"
     version: ClassVar = 1
     modality: ClassVar = "image"
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 32, "log_snr": (0.0, 2.0)}
+    recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     split: str = Field(
         "", max_length=180, description="npz with mia_train_idxs and mia_eval_idxs: all members, all non-members"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,30 @@ __all__ = ["Images", "decoded", "scaled", "unscaled"]
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "AVIF")
 """What is read; formats that start other programs, such as EPS, are not."""
+
+SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".ico",
+        ".j2k",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+"""How the names of images end, in letters of any case; other files, such as lists of labels, are passed over."""
 
 
 def scaled(pixels: Tensor) -> Tensor:
@@ -86,7 +111,7 @@ class Images(FileDataset):
     name: ClassVar = "images"
     version: ClassVar = 1
     modality: ClassVar = "image"
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 32, "log_snr": (0.0, 2.0)}
+    recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     size: int = Field(32, ge=8, le=1024, description="height and width in pixels")
     channels: int = Field(3, description="3 for colour, 1 for grey levels")
@@ -98,6 +123,10 @@ class Images(FileDataset):
             raise ValueError("1 or 3")
         return channels
 
+    def counted(self, name: str) -> str | None:
+        """Images, by the end of their names."""
+        return name if PurePosixPath(name).suffix.lower() in SUFFIXES else None
+
     def pool(self, generator: torch.Generator) -> Tensor:
         """(N, channels, size, size): as many images as are needed, drawn from all, in the order of their names.
 
@@ -106,11 +135,12 @@ class Images(FileDataset):
             MibenchError: naming the file that is no readable image, or saying that there are none or that Pillow is missing.
         """
         archive = self.archive()
-        if not archive.names:
-            raise MibenchError(f"{archive.path} holds no files")
+        names = [name for name in archive.names if self.counted(name)]
+        if not names:
+            raise MibenchError(f"{archive.path} holds no images ({len(archive.names)} other files)")
         needed = self.members + self.nonmembers + self.reference
-        drawn = torch.randperm(len(archive.names), generator=generator)[:needed].sort().values.tolist()
-        wanted = [archive.names[k] for k in drawn]
+        drawn = torch.randperm(len(names), generator=generator)[:needed].sort().values.tolist()
+        wanted = [names[k] for k in drawn]
         rows = {}
         for name, data in archive.files(wanted):
             try:

@@ -21,7 +21,7 @@ class LJSpeech(Speech):
     name: ClassVar = "ljspeech"
     version: ClassVar = 2
     paper: ClassVar = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 16, "log_snr": (0.0, 2.0)}
+    recipe: ClassVar = {**Speech.recipe, "batch": 16}
 
     mel: Literal["hifigan", "short"] = Field(
         "hifigan", description="hifigan: 22 050 Hz, 80 bands, hop 11.6 ms; short: 8 kHz, 40 bands, hop 16 ms"

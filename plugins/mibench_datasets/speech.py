@@ -103,7 +103,7 @@ class Speech(FileDataset):
     name: ClassVar = "speech"
     version: ClassVar = 2
     modality: ClassVar = "mel"
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1500, "batch": 32, "log_snr": (0.0, 2.0)}
+    recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     mel: Literal["hifigan", "short"] = Field(
         "short", description="short: 8 kHz, 40 bands, hop 16 ms; hifigan: 22 050 Hz, 80 bands, hop 11.6 ms"
