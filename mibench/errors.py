@@ -1,6 +1,8 @@
 """The errors that reach a user: one clear line and an exit code, never a traceback."""
 
-__all__ = ["Diverged", "MibenchError", "NotApplicable", "UsageError"]
+__all__ = ["Diverged", "MibenchError", "NotApplicable", "UsageError", "one_line"]
+
+LONGEST = 280
 
 
 class MibenchError(Exception):
@@ -30,3 +32,15 @@ class Diverged(MibenchError):
     def __init__(self, sample: int, t: float) -> None:
         super().__init__(f"sample {sample} leaves the finite numbers at t = {t:g}")
         self.sample, self.t = sample, t
+
+
+def one_line(text: object) -> str:
+    """What an error says, on one line that every terminal can show; a long one keeps its ends.
+
+    The beginning names what is wrong and the end what to do; what stands between may be of any length and come from anywhere.
+    """
+    words = " ".join(str(text).split())
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+    if len(clean) <= LONGEST:
+        return clean
+    return f"{clean[: LONGEST * 2 // 3]} … {clean[-LONGEST // 3 + 3 :]}"

@@ -6,6 +6,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+
+from mibench.errors import MibenchError, one_line
 
 __all__ = ["main"]
 
@@ -16,6 +19,7 @@ COMMANDS = {
     "plugins": "the plugins, and what is wrong with broken ones",
     "leaderboard": "regenerate the README.md of a suite from its records (--check compares instead)",
     "validate": "check the records of a suite: schema, digests, keys, duplicates, stale ones",
+    "cache": "what the store holds, and what of it nothing needs; --prune deletes that",
     "bound": "the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ), printed and plotted",
     "samples": "draw a picture of the samples of every defense of a suite",
 }
@@ -26,12 +30,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print the message alone."""
-        self.exit(2, f"mibench: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"mibench: {one_line(f'{message} (see {self.prog} --help)')}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 something failed or differs, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     parser = Parser(
         prog="mibench",
         description="Membership inference attacks against diffusion models, and the defenses against them.",
@@ -51,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         close = difflib.get_close_matches(wanted, COMMANDS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}"
-        print(f"mibench: unknown command {wanted!r}; {hint}", file=sys.stderr)
+        print(f"mibench: {one_line(f'unknown command {wanted!r}; {hint}')}", file=sys.stderr)
         return 2
     try:
         args = parser.parse_args(argv)
@@ -65,15 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.command:
         parser.print_help()
         return 2
-    from mibench.errors import MibenchError
-
     try:
         return int(args.function(args))
     except MibenchError as error:
-        print(f"mibench: {error}", file=sys.stderr)
+        print(f"mibench: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("mibench: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"mibench: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        return 1

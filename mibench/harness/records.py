@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,34 @@ __all__ = [
 
 FORMAT = 1
 METRICS = 3
+
+NUMBER = (int, float)
+SHAPES: dict[str, dict[str, Any]] = {
+    "cell": {
+        "seed": int,
+        "model": str,
+        "checkpoint": int,
+        "recipe": dict,
+        "dataset": dict,
+        "defense": dict,
+        "attack": dict,
+    },
+    "cell.dataset": {"name": str, "version": int},
+    "cell.defense": {"name": str, "version": int},
+    "cell.attack": {"name": str, "version": int},
+    "model": {
+        **dict.fromkeys(("key", "digest", "device"), str),
+        **dict.fromkeys(("steps", "together"), int),
+        **dict.fromkeys(("epochs_per_member", "member_loss", "heldout_loss", "loss", "seconds"), NUMBER),
+        "shadows": list,
+    },
+    "split": {
+        "fingerprint": str,
+        **dict.fromkeys(("members", "nonmembers", "reference", "near_duplicates"), int),
+        "notes": list,
+    },
+}
+"""The kinds of what readers rely on in the parts of a record that are dicts; what is missing is checked where it is needed."""
 
 
 def canonical(value: Any) -> str:
@@ -247,12 +276,18 @@ class OutdatedError(MibenchError):
     """A record was made by an older mibench, whose metrics were fewer."""
 
 
-def _metrics_version(path: Path) -> int:
+def _versions(path: Path) -> tuple[int, int]:
+    """The format of a file that is perhaps no record, and the version of its metrics."""
     try:
-        attack = json.loads(path.read_bytes())["attack"]
-        return int(attack.get("version", 1)) if attack else METRICS
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return METRICS
+        record = json.loads(path.read_bytes())
+        attack = record["attack"]
+        return int(record["format"]), int(attack.get("version", 1)) if attack else METRICS
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return FORMAT, METRICS
+
+
+def _newer(path: Path) -> MibenchError:
+    return MibenchError(f"{path} was written by a newer mibench; upgrade this one to read it")
 
 
 def _outdated(path: Path, version: int) -> OutdatedError:
@@ -266,23 +301,41 @@ def read_record(path: Path) -> Record:
 
     Raises:
         OutdatedError: where an older version of the metrics made it.
-        MibenchError: where it is no record, or was edited since it was written.
+        MibenchError: where it is no record, was edited since it was written, or was written by a newer mibench.
     """
     remedy = "delete it and run the suite again"
     try:
         record = Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        if (old := _metrics_version(path)) < METRICS:
-            raise _outdated(path, old) from None
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise MibenchError(
-            f"{path} is not a valid record: {where + ': ' if where else ''}{first['msg'][:120]}; {remedy}"
-        ) from None
+        sound = record.digest == record.content_digest()
+    except (ValidationError, ValueError, RecursionError) as error:
+        found, metrics = _versions(path)
+        if found > FORMAT or metrics > METRICS:
+            raise _newer(path) from None
+        if metrics < METRICS:
+            raise _outdated(path, metrics) from None
+        what = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:60]
+            what = f"{where + ': ' if where else ''}{first['msg']}"
+        raise MibenchError(f"{path} is not a valid record: {what[:120]}; {remedy}") from None
     except OSError as error:
         raise MibenchError(f"cannot read {path}: {error.strerror}") from None
-    if record.digest != record.content_digest():
+    if not sound:
         raise MibenchError(f"{path} was edited after it was written (its digest differs); {remedy}")
-    if record.attack and record.attack.version < METRICS:
-        raise _outdated(path, record.attack.version)
+    if record.attack and record.attack.version != METRICS:
+        raise _outdated(path, record.attack.version) if record.attack.version < METRICS else _newer(path)
+    if wrong := next(_misshapen(record), None):
+        raise MibenchError(f"{path} is not a valid record: {wrong}; {remedy}")
     return record
+
+
+def _misshapen(record: Record) -> Iterator[str]:
+    """What is there in a record but is of another kind than whoever reads it takes it for."""
+    for part, kinds in SHAPES.items():
+        outer, _, inner = part.partition(".")
+        of = getattr(record, outer)
+        for name, kind in kinds.items():
+            value = ((of.get(inner) or {}) if inner else of).get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                yield f"{part}.{name} is {str(value)[:40]!r}"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibench.errors import MibenchError, UsageError
+from mibench.harness.records import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Store", "default_root"]
+__all__ = ["KINDS", "Store", "default_root"]
+
+KINDS = ("models", "partials", "scores", "samples", "features")
+FORMAT = 1
+"""Of the store's folders and files; a store of an older one would be read or upgraded here, a newer one is refused."""
 
 
 def default_root() -> Path:
@@ -27,24 +34,42 @@ def default_root() -> Path:
 class Store:
     """Artifacts under one root: ``models/``, ``partials/``, ``scores/``, ``samples/``, ``features/`` by key; ``logs/`` by job.
 
+    ``format`` holds the number of its format.
+
     Args:
         root: the folder; made if it is not there.
 
     Raises:
-        UsageError: where it cannot be made or written.
+        UsageError: where it cannot be made or written, or has a format that this mibench does not know.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("models", "partials", "scores", "samples", "features", "logs"):
+            for name in (*KINDS, "logs"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass
-        except OSError as error:
+            self._check_format()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(f"the store {root} cannot be written: {why}; choose another with --store") from None
+
+    def _check_format(self) -> None:
+        """Refuse a store of another format; one without a number is new, or from before there were any, which is format 1."""
+        path = self.root / "format"
+        try:
+            found = path.read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            write_text(path, f"{FORMAT}\n")
+            return
+        if found != str(FORMAT):
+            newer = found.isdecimal() and found.isascii() and len(found) < 9 and int(found) > FORMAT
+            what = f"is of format {found}, from a newer mibench" if newer else f"names no format in {path.name!r}"
             raise UsageError(
-                f"the store {root} cannot be written: {error.strerror}; choose another with --store"
-            ) from None
+                f"the store {self.root} {what}; this one knows format {FORMAT}: "
+                f"{'upgrade mibench' if newer else 'delete that file if it was damaged'}, or choose another with --store"
+            )
 
     def folder(self, kind: str, key: str) -> Path:
         """Where an artifact is or would be."""
@@ -56,7 +81,8 @@ class Store:
 
     def keys(self, kind: str, prefix: str) -> list[str]:
         """The keys of the artifacts that begin so, in no order."""
-        return [path.name for path in (self.root / kind).glob(f"{prefix}*") if path.suffix != ".corrupt"]
+        names = [path.name for path in (self.root / kind).glob(f"{prefix}*") if path.suffix != ".corrupt"]
+        return [name for name in names if not name.startswith(".making-")]
 
     def remove(self, kind: str, prefix: str) -> None:
         """Delete the artifacts whose keys begin so, with what was set aside or half made of them."""
@@ -70,12 +96,12 @@ class Store:
             MibenchError: where it is corrupt; the artifact is then set aside, so that the next run makes it anew.
         """
         try:
-            meta = json.loads((self.folder(kind, key) / "meta.json").read_text())
+            meta = json.loads((self.folder(kind, key) / "meta.json").read_bytes())
             body = {k: v for k, v in meta.items() if k != "seal"}
-            if meta["seal"] != _seal(body):
+            if meta["seal"] != _seal(body) or not isinstance(meta["digest"], str):
                 raise ValueError("its facts were changed")
             return body
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._corrupt(kind, key, error) from None
 
     def load(self, kind: str, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -118,32 +144,37 @@ class Store:
                         file.write(content)
                         file.flush()
                         os.fsync(file.fileno())
-                try:
-                    os.rename(temporary, target)
-                except OSError:
-                    if not target.is_dir():
-                        raise
-                    return self.meta(kind, key)
+                for last in (False, True):
+                    try:
+                        os.rename(temporary, target)
+                        return meta
+                    except OSError:
+                        if not target.is_dir() or last:
+                            raise
+                    with suppress(MibenchError):  # what is corrupt makes room
+                        return self.meta(kind, key)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
             raise MibenchError(
                 f"cannot write to the store {self.root}: {error.strerror}; free space, then run again"
             ) from None
-        return meta
+        raise AssertionError("unreachable")
 
     def _corrupt(self, kind: str, key: str, error: Exception) -> MibenchError:
-        folder = self.folder(kind, key)
+        """Set an artifact aside, unless it is not its content that is wrong."""
+        folder, why = self.folder(kind, key), str(getattr(error, "strerror", None) or error)[:80]
         aside = folder.with_name(f"{key}.corrupt")
-        if folder.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-            try:
-                os.rename(folder, aside)
-            except OSError:
-                return MibenchError(f"{folder} is corrupt ({error}) and cannot be set aside; delete it and run again")
-        return MibenchError(
-            f"{folder} was corrupt ({str(error)[:80]}) and is set aside as {aside.name}; run again to remake it"
-        )
+        if not folder.is_dir():
+            return MibenchError(f"{folder} is gone from the store; run again to remake it")
+        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
+            return MibenchError(f"cannot read {folder}: {why}")
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            os.rename(folder, aside)
+        except OSError:
+            return MibenchError(f"{folder} is corrupt ({why}) and cannot be set aside; delete it and run again")
+        return MibenchError(f"{folder} was corrupt ({why}) and is set aside as {aside.name}; run again to remake it")
 
 
 def _seal(meta: dict[str, Any]) -> str:

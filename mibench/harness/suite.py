@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,9 +80,9 @@ def find_suite(text: str) -> Path:
         UsageError: where there is none.
     """
     for folder in (Path(text), Path(ROOT) / text):
-        if folder.is_file() and folder.suffix == ".toml":
+        if os.path.isfile(folder) and folder.suffix == ".toml":
             return folder.parent
-        if (folder / "suite.toml").is_file():
+        if os.path.isfile(folder / "suite.toml"):
             return folder
     known = [suite_name(folder) for folder in all_suites()]
     hint = did_you_mean(text, known) if known else "; name a suite.toml, or a folder that holds one"
@@ -101,7 +102,7 @@ def load_suite(text: str) -> Located:
         UsageError: where it is missing, no TOML, or holds an unknown or invalid key.
     """
     folder = find_suite(text)
-    path = Path(text) if Path(text).is_file() else folder / "suite.toml"
+    path = Path(text) if os.path.isfile(text) else folder / "suite.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
