@@ -48,7 +48,9 @@ def main() -> bool:
                 torch.cuda.synchronize()
             times.append((clock() - began) * 1e3)
     medians = [statistics.median(times[1:]) for times in taken]
-    print(f"{given.network}, batch {given.batch}, {given.precision}, {given.device}, median of {given.repetitions} steps\n")
+    print(
+        f"{given.network}, batch {given.batch}, {given.precision}, {given.device}, median of {given.repetitions} steps\n"
+    )
     print("| order | ms a step | against order 1 |\n|---|---|---|")
     for order, median in zip(ORDERS, medians, strict=True):
         print(f"| {order} | {median:.1f} | {median / medians[0]:.3f} |")

@@ -18,6 +18,7 @@ from mibench.errors import MibenchError
 from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
 from mibench.harness.suite import Suite, checkpoint_steps, load_suite
 from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
+from mibench.names import split_list
 from mibench.recipe import Recipe
 
 __all__ = [
@@ -400,15 +401,29 @@ def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
         return False
 
 
+def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
+    """The suite with its names as the records write them: whatever the order of options, it is the same component."""
+
+    def parts(text: str) -> tuple[str, frozenset[str]]:
+        name, _, options = text.partition(":")
+        return name.strip(), frozenset(split_list(options))
+
+    changes = {}
+    for kind in ("dataset", "defense", "attack"):
+        labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
+        changes[f"{kind}s"] = [labels.get(parts(text), text) for text in getattr(suite, f"{kind}s")]
+    return suite.model_copy(update=changes)
+
+
 def open_board(folder: Path) -> Board:
     """Read a suite and those of its records that were made as it says.
 
     Raises:
         MibenchError: where either cannot be read.
     """
-    suite = load_suite(str(folder)).suite
-    kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     records = [record for _, record in load(folder)]
+    suite = _as_labelled(load_suite(str(folder)).suite, records)
+    kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     strange = [_strange(suite, record) for record in records]
     shown = [record for record, reason in zip(records, strange, strict=True) if reason is None]
     for record in sorted(shown, key=lambda r: suite.seeds.index(r.cell["seed"])):

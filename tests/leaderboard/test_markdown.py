@@ -411,3 +411,11 @@ def test_rates(value: float, text: str) -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_the_order_of_options_in_a_suite_does_not_matter(folder: Path) -> None:
+    (folder / "suite.toml").write_text(SUITE.replace('"loss"', '"loss:times=[0.1,0.2],draws=8"'))
+    attacked(folder, "vp", "loss:draws=8,times=[0.1,0.2]", 0.7, 0.7)
+    board = open_board(folder)
+    assert board.attacks("digits") == ["loss:draws=8,times=[0.1,0.2]", "pia"]
+    assert board.progress[0] == 2
