@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check quick clean
+# `make test-slow` adds what takes minutes.
+.PHONY: demo test test-slow check quick clean
 
 demo: .venv/installed
 	$(BIN)/mibench run --defense hold3 --attack secmi
 
 test: .venv/installed check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+test-slow: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -233,10 +233,23 @@ def test_a_score_belongs_to_its_sample(text, model):
     for setting, values in whole.items():
         sevens = torch.cat([part[setting] for part in parts[:10]])
         ones = torch.cat([part[setting] for part in parts[10:]])
-        assert torch.isfinite(values).all()
+        assert torch.isfinite(values).all() and values.std() > 0
         for found, expected in ((shuffled[setting], values[order]), (sevens, values), (ones, values[:7])):
-            # a network in single precision rounds differently in batches of another size
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+            if model != "trained":
+                torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+                continue
+            # a network in single precision rounds differently in batches of another size, and a tree sees that as a step
+            moved = (found - expected).abs() > 1e-4 * values.std()
+            assert moved.sum() <= (len(found) // 20 if text.startswith("gsa") else 0)
+
+
+def test_what_the_trees_of_gsa_see_belongs_to_its_sample():
+    model, ctx = trained()
+    component, x = attack("gsa"), POOL[28:92].double()
+    whole = component._features(model, x, ctx)
+    for size in (1, 7):
+        parts = torch.cat([component._features(model, part, ctx) for part in x.split(size)])
+        assert ((parts - whole).abs() <= 1e-4 * whole.std(0)).all()
 
 
 def test_shadow_models_see_more_than_the_loss_alone():

@@ -33,6 +33,7 @@ __all__ = [
     "lacking",
     "load",
     "matched",
+    "mean_difference",
     "mean_interval",
     "open_board",
     "spread",
@@ -276,11 +277,8 @@ class Board:
             }
             for name, found in ((defense, mine), (baseline, its))
         ]
-        tests = [paired_test(*sides[0][s].ranked(), *sides[1][s].ranked()) for s in sides[0] if s in sides[1]]
-        if not tests:
-            return None
-        means = [test[0] for test in tests]
-        return Difference(statistics.fmean(means), _joined(means, [test[1] for test in tests]))
+        pairs = [(sides[0][seed], sides[1][seed]) for seed in sides[0] if seed in sides[1]]
+        return mean_difference(pairs) if pairs else None
 
     def controls(self, dataset: str) -> dict[str, Control]:
         """What each attack reaches where the answer is known."""
@@ -350,6 +348,13 @@ def mean_interval(found: list[AttackMetrics], level: float) -> tuple[float, floa
     """The interval of the mean AUROC over models that were trained and attacked apart."""
     areas = [m.calibrated.auroc.value or 0.0 for m in found]
     return _joined(areas, [auroc_score_interval(*m.ranked(), level=level) for m in found])
+
+
+def mean_difference(pairs: list[tuple[AttackMetrics, AttackMetrics]]) -> Difference:
+    """How much larger the mean AUROC of the first is than that of the second, each pair on the same samples."""
+    tests = [paired_test(*one.ranked(), *other.ranked()) for one, other in pairs]
+    means = [test[0] for test in tests]
+    return Difference(statistics.fmean(means), _joined(means, [test[1] for test in tests]))
 
 
 def _joined(means: list[float], spans: list[tuple[float, float]]) -> tuple[float, float]:
