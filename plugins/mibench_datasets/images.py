@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,29 +21,8 @@ __all__ = ["Images", "decoded", "scaled", "unscaled"]
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "AVIF")
 """What is read; formats that start other programs, such as EPS, are not."""
 
-SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".ico",
-        ".j2k",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".mpo",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
-"""How the names of images end, in letters of any case; other files, such as lists of labels, are passed over."""
+NAMED = re.compile(r"\.(avif|bmp|gif|ico|j2k|jp2|jpe?g|jpe|mpo|p[bgnp]m|png|tiff?|webp)$", re.IGNORECASE)
+"""How the names of images end; other files, such as lists of labels, are passed over."""
 
 
 def scaled(pixels: Tensor) -> Tensor:
@@ -125,7 +104,7 @@ class Images(FileDataset):
 
     def counted(self, name: str) -> str | None:
         """Images, by the end of their names."""
-        return name if PurePosixPath(name).suffix.lower() in SUFFIXES else None
+        return name if NAMED.search(name) else None
 
     def pool(self, generator: torch.Generator) -> Tensor:
         """(N, channels, size, size): as many images as are needed, drawn from all, in the order of their names.
