@@ -18,6 +18,8 @@ from mibench.errors import MibenchError, NotApplicable
 
 __all__ = ["Cost", "Memory", "Model"]
 
+LEVELS = get_args(Access)
+
 
 @dataclass
 class Cost:
@@ -114,8 +116,7 @@ class Model:
         return narrowed
 
     def _need(self, access: Access, what: str) -> None:
-        levels = get_args(Access)
-        if levels.index(self._access) < levels.index(access):
+        if LEVELS.index(self._access) < LEVELS.index(access):
             raise MibenchError(f"{self._who} asked for the model's {what}; it declares access {self._access!r}")
 
     @property

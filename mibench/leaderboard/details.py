@@ -9,7 +9,7 @@ from mibench.leaderboard.tables import Board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, rates, table
 from mibench.metrics.headings import heading
 
-__all__ = ["settings", "sizes", "training", "versions"]
+__all__ = ["settings", "sizes", "took", "training", "versions"]
 
 CHOICES = ("published", "calibrated", "oracle")
 BASELINES = ("null", "copies", "gauss")
@@ -87,6 +87,16 @@ def sizes(board: Board) -> str:
                 row.append(number(values.mean) if values else MISSING)
         rows.append(row)
     return table(header, rows)
+
+
+def took(board: Board) -> str:
+    """The wall time that the records tell of: of cells, and of the trainings of the models that they are of."""
+    records = board.everything()
+    trained = {r.model["key"]: r.model.get("seconds") or 0.0 for r in records if not r.cell.get("checkpoint")}
+    cells, trainings = (
+        f"{seconds / 60:.0f} min" for seconds in (sum(r.seconds for r in records), sum(trained.values()))
+    )
+    return f"In one process: {cells} for the cells, {trainings} for training, shadow models apart." if records else ""
 
 
 def versions(board: Board) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mibench.components import Tier
 from mibench.harness.records import AttackMetrics, UtilityMetrics
 from mibench.harness.suite import BLIND, suite_name
-from mibench.leaderboard.details import settings, sizes, training, versions
+from mibench.leaderboard.details import settings, sizes, took, training, versions
 from mibench.leaderboard.guide import GUIDE, KERNEL
 from mibench.leaderboard.notes import Notes
 from mibench.leaderboard.tables import PLOT, UTILITY, Board, Spread, matched, open_board, spread
@@ -91,7 +91,7 @@ class _Page:
         if any(u.kid is not None for dataset in board.datasets() for u in board.utilities(dataset)):
             guide += f"\n{KERNEL}"
         parts += ["## How to read this", guide, sizes(board)]
-        parts += ["## Reproduce", commands, versions(board)]
+        parts += ["## Reproduce", commands, took(board), versions(board)]
         parts += [self.notes.text()]
         return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -200,6 +200,10 @@ class Board:
         """How many cells failed, whatever the kind of model."""
         return sum(r.status == "failed" for cells in self.kinds.values() for found in cells.values() for r in found)
 
+    def everything(self) -> list[Record]:
+        """The records of every kind of model and checkpoint; no failed cells."""
+        return _ended(r for cells in self.kinds.values() for found in cells.values() for r in found)
+
     def datasets(self) -> list[str]:
         """The suite's, then others that have records."""
         return _ordered(self.suite.datasets, (cell[0] for cell in self.cells))
