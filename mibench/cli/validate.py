@@ -8,7 +8,7 @@ import functools
 from mibench.cli.common import add_plugins
 from mibench.cli.leaderboard import folders
 from mibench.components import Component
-from mibench.errors import UsageError
+from mibench.errors import MibenchError
 
 __all__ = ["arguments", "main"]
 
@@ -31,8 +31,11 @@ def main(args: argparse.Namespace) -> int:
     @functools.cache
     def known(kind: str, label: str) -> Component | None:
         try:
-            return build(registry, kind, label) if label != "utility" else None
-        except UsageError:
+            component = build(registry, kind, label) if label != "utility" else None
+            if component:
+                component.spec()  # data whose files are not here cannot be compared
+            return component
+        except MibenchError:
             return None
 
     problems = 0
