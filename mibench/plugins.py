@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from mibench import hookspecs
 from mibench.components import Attack, Component, Dataset, Defense
 from mibench.errors import UsageError
 
-__all__ = ["KINDS", "Plugin", "Registry", "load"]
+__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "load"]
 
 KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -53,7 +55,10 @@ class Registry:
             plugin.blame(f"mibench_{kind}s() returned {type(offered).__name__}", "return a list of classes")
             return
         for cls in offered:
-            problem = _fault(kind, cls)
+            try:
+                problem = _fault(kind, cls)
+            except Exception as error:
+                problem = f"{kind} class {cls!r} raises {type(error).__name__}: {error}", "let its checks pass"
             if problem:
                 plugin.blame(*problem)
             elif cls.name in self.components[kind]:
@@ -85,6 +90,8 @@ def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
     for need in {"dataset": ("modality",), "attack": ("published",)}.get(kind, ()):
         if not isinstance(getattr(cls, need, None), str):
             return f"{title} has no `{need}`", f"set the class variable `{need}`"
+    if not isinstance(cls.paper, str):
+        return f"{title} has the paper {cls.paper!r}", 'set a class variable such as paper = "arXiv 2305.18355"'
     if cls.shorthand is not None and cls.shorthand not in cls.model_fields:
         return f"{title}: shorthand {cls.shorthand!r} is no option", "name one of its fields"
     try:
@@ -101,7 +108,7 @@ def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
     manager.add_hookspecs(hookspecs)
     try:
         module = get_module()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         remedy = f"fix or uninstall {plugin.source}"
         plugin.blame(f"it cannot be imported: {type(error).__name__}: {error}", remedy)
         return
@@ -140,8 +147,11 @@ def _marked(module: Any, name: str) -> bool:
 
 
 def _loose(path: str) -> Any:
-    """Import a plugin from a file."""
-    spec = importlib.util.spec_from_file_location(f"mibench_loose_{Path(path).stem.replace('-', '_')}", path)
+    """Import a plugin from a file, under a name that no file of another folder has."""
+    place = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(
+        f"mibench_loose_{re.sub(r'[^0-9A-Za-z]', '_', Path(path).stem)}_{place}", path
+    )
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -166,10 +176,40 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
         _register(registry, Plugin(entry.name, source), entry.load)
     for file in files:
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"--plugin {file}: there is no such file")
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+        try:
+            digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+        except OSError as error:
+            raise UsageError(f"--plugin {file} cannot be read: {error.strerror}") from None
         _register(
             registry, Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}"), lambda file=file: _loose(file)
         )
     return registry
+
+
+def code_digest(component: Component) -> str:
+    """sha256 over the source of a component: the files of its class, of the classes it is made from, and of what it wraps.
+
+    Nothing else of a plugin counts, so that an edit elsewhere does not change it, nor do line ends. It names the code that made
+    a record; that the numbers changed is said by ``version``.
+
+    Returns:
+        64 hexadecimal digits; "" where there is no source.
+    """
+    classes = [
+        cls for cls in type(component).__mro__ if issubclass(cls, Component) and cls not in (*KINDS.values(), Component)
+    ]
+    wrapped = [value for value in vars(component).values() if isinstance(value, Component)]
+    try:
+        sources = {_source(cls) for cls in classes} | {code_digest(part) for part in wrapped}
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256("\n".join(sorted(sources)).encode()).hexdigest()
+
+
+@cache
+def _source(cls: type[Component]) -> str:
+    """The digest of the file that defines a class."""
+    raw = Path(inspect.getfile(cls)).read_bytes()
+    return hashlib.sha256(raw.replace(b"\r\n", b"\n")).hexdigest()

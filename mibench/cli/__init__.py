@@ -19,6 +19,7 @@ COMMANDS = {
     "plugins": "the plugins, and what is wrong with broken ones",
     "leaderboard": "regenerate the README.md of a suite from its records (--check compares instead)",
     "validate": "check the records of a suite: schema, digests, keys, duplicates, stale ones",
+    "verify": "compute some cells of a suite from scratch, and compare them with their records",
     "cache": "what the store holds, and what of it nothing needs; --prune deletes that",
     "bound": "the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ), printed and plotted",
     "samples": "draw a picture of the samples of every defense of a suite",

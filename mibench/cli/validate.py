@@ -8,20 +8,22 @@ import functools
 from mibench.cli.common import add_plugins
 from mibench.cli.leaderboard import folders
 from mibench.components import Component
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, one_line
 
 __all__ = ["arguments", "main"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", nargs="?", help="a suite (default: every one under leaderboards/)")
+    parser.add_argument(
+        "suite", nargs="*", help="suites, or copies of one, which are compared (default: every one under leaderboards/)"
+    )
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Print every problem of the records; what they say of components is compared with the plugins that can be loaded."""
-    from mibench.leaderboard.validate import validate
+    from mibench.leaderboard.validate import checked, moved, recoded
     from mibench.names import build
     from mibench.plugins import load
 
@@ -38,9 +40,15 @@ def main(args: argparse.Namespace) -> int:
         except MibenchError:
             return None
 
-    problems = 0
-    for folder in folders(args.suite):
-        found = validate(folder, versions, known)
+    problems, suites = 0, {}
+    for folder in dict.fromkeys(folder for text in args.suite or [None] for folder in folders(text)):
+        found, suites[str(folder)] = checked(folder, versions, known)
         problems += len(found)
-        print("\n".join(found) if found else f"{folder}: sound")
+        for line in found or [f"{folder}: sound"]:
+            print(one_line(line))
+        for line in recoded(suites[str(folder)].values(), versions, known):
+            print(one_line(f"note: {folder}: {line}"))
+    for line in moved(suites):
+        print(one_line(line))
+        problems += 1
     return 1 if problems else 0

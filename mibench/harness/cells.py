@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mibench.components import Attack, Dataset, Defense, ShadowKind
+from mibench.components import Attack, Component, Dataset, Defense, ShadowKind
 from mibench.harness.records import FORMAT, digest_of, record_path
 from mibench.names import build, validated
 from mibench.plugins import Registry
@@ -65,6 +65,12 @@ class Cell:
     def labels(self) -> dict[str, str]:
         """How people name it."""
         return self._model_labels | {"attack": self.attack.label if self.attack else "utility"}
+
+    @property
+    def parts(self) -> dict[str, Component]:
+        """Dataset, defense and, where there is one, attack."""
+        found: dict[str, Component] = {"dataset": self.dataset, "defense": self.defense}
+        return found | ({"attack": self.attack} if self.attack else {})
 
     @property
     def title(self) -> str:

@@ -27,6 +27,7 @@ from mibench.harness.records import Record
 from mibench.harness.scores import attack_metrics
 from mibench.harness.store import Store
 from mibench.harness.utility import utility_metrics
+from mibench.plugins import code_digest
 
 __all__ = ["Report", "measure"]
 
@@ -226,6 +227,7 @@ class _Bench:
             | ({"fit_forwards": fit.forwards, "fit_vjps": fit.vjps} if fit else {})
             | ({"shadow_forwards": shadows.forwards / scored, "shadow_vjps": shadows.vjps / scored} if shadows else {}),
             environment=_environment(self.device),
+            code={kind: code for kind, part in cell.parts.items() if (code := code_digest(part))},
             seconds=round(seconds, 3),
         ).sealed()
 

@@ -213,6 +213,8 @@ class Record(_Strict):
     ``cost`` counts forwards and vector–Jacobian products for each scored sample: of the model under attack, with ``shadow_``
     in front of shadow models; with ``fit_`` in front all that the attack asked of both to learn. What is 0 may be left out.
 
+    ``code`` names the source of dataset, defense and attack (``mibench.plugins.code_digest``); older records have none.
+
     One that failed has its reason, and neither split, cost nor environment; its key is that of no weights where its model
     could not be made.
     """
@@ -229,8 +231,15 @@ class Record(_Strict):
     utility: UtilityMetrics | None = None
     cost: dict[str, float]
     environment: dict[str, Any]
+    code: dict[str, str] = {}
     seconds: float
     digest: str = ""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``code`` where there is none, so that older records keep their digests."""
+        told: dict[str, Any] = plain(self)
+        return told if told.get("code") else {name: value for name, value in told.items() if name != "code"}
 
     def sealed(self) -> Record:
         """The same record with its digest filled in."""

@@ -5,17 +5,19 @@ A record of a failed cell is sound: it says what happened, and the board shows i
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mibench.components import Attack, Component, Defense
 from mibench.errors import MibenchError
+from mibench.harness.compare import compare
 from mibench.harness.records import FORMAT, Estimate, Record, canonical, digest_of, read_record, record_path
 from mibench.leaderboard.recompute import differences
 from mibench.leaderboard.tables import lacking
+from mibench.plugins import code_digest
 
-__all__ = ["validate"]
+__all__ = ["checked", "moved", "recoded", "validate"]
 
 Versions = dict[tuple[str, str], int]
 Known = Callable[[str, str], Component | None]
@@ -33,6 +35,11 @@ def validate(folder: Path, versions: Versions | None = None, known: Known = lamb
     Returns:
         One line for each problem, led by the file's path in the folder.
     """
+    return checked(folder, versions or {}, known)[0]
+
+
+def checked(folder: Path, versions: Versions, known: Known) -> tuple[list[str], dict[str, Record]]:
+    """As ``validate``, and the records that can be read, by their path in ``records/``."""
     problems: list[str] = []
     records: dict[str, Record] = {}
     root = folder / "records"
@@ -50,10 +57,44 @@ def validate(folder: Path, versions: Versions | None = None, known: Known = lamb
             problems.append(f"records/{where}: lacks {', '.join(missing)}")
             continue
         records[where] = record
-        found = [*_identity(where, record), *_stale(record, versions or {}), *_numbers(record)]
-        found += [] if any(_stale(record, versions or {})) else _declared(record, known)
+        found = [*_identity(where, record), *_stale(record, versions), *_numbers(record)]
+        found += [] if any(_stale(record, versions)) else _declared(record, known)
         problems += [f"records/{where}: {problem}" for problem in found]
-    return problems + [f"records/{line}" for line in _disagreements(records)]
+    return problems + [f"records/{line}" for line in _disagreements(records)], records
+
+
+def moved(suites: dict[str, dict[str, Record]]) -> list[str]:
+    """Cells that several suites, or several copies of one, have records of, with other scores at the same versions.
+
+    Args:
+        suites: records by their path, by the folder of their suite.
+    """
+    first: dict[str, tuple[str, Record]] = {}
+    problems = []
+    for folder, records in suites.items():
+        for where, record in records.items():
+            name = f"{folder}/records/{where}"
+            before, earlier = first.setdefault(record.key, (name, record))
+            verdict, why = compare(earlier, record)
+            if verdict == "differs":
+                problems.append(f"{name}: has moved from {before} without a change of version: {why}")
+    return problems
+
+
+def recoded(records: Iterable[Record], versions: Versions, known: Known) -> list[str]:
+    """Components whose code is not that which made their records, at the same version: no fault, but worth a look."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        for kind, code in record.code.items():
+            label = record.labels.get(kind, "")
+            now = known(kind, label)
+            if now is not None and not any(_stale(record, versions)) and code_digest(now) not in (code, ""):
+                counts[kind, label] += 1
+    return [
+        f"the code of {kind} {label} has changed since {count} records were made, its version has not; `mibench verify` shows "
+        "whether their scores have moved"
+        for (kind, label), count in counts.items()
+    ]
 
 
 def _identity(where: str, record: Record) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""``mibench verify``."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+
+from mibench.cli.common import add_plugins
+from mibench.errors import MibenchError, UsageError, one_line
+
+__all__ = ["arguments", "main"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this command."""
+    parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
+    parser.add_argument(
+        "--sample", type=int, default=3, metavar="K", help="how many cells, drawn at random (default: 3)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of the draw (default: another one each time)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="child processes (default: 1)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    add_plugins(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compute cells from scratch, in a store of their own, and say of each whether its record stands."""
+    from mibench.cli.run import _device
+    from mibench.harness.compare import compare
+    from mibench.harness.plan import Plan
+    from mibench.harness.records import read_record
+    from mibench.harness.run import Event, execute
+    from mibench.harness.store import Store
+    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.plugins import load
+
+    if args.sample < 1:
+        raise UsageError(f"--sample {args.sample}: give a number of at least 1")
+    if not 1 <= args.workers <= 1024:
+        raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
+    located, files = load_suite(args.suite), tuple(str(Path(file).absolute()) for file in args.plugin)
+    with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
+        store = Store(Path(folder) / "store")
+        told = Plan(plan_cells(load(files), located.suite), located.folder / "records", store)
+        done = [cell for cell, (state, _) in zip(told.cells, told.states(), strict=True) if state == "done"]
+        if not done:
+            raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
+        chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
+        cells = [cell for place, cell in enumerate(done) if place in chosen]
+        again, why = Plan(cells, Path(folder) / "records", store), {}
+
+        def tell(event: Event) -> None:
+            if event.kind == "failed":
+                why[event.cell] = event.message
+
+        execute(again, cells, args.workers, _device(args.device), files, tell)
+        wrong = 0
+        for cell in cells:
+            path = again.path(cell)
+            if cell in why or not path.exists():
+                verdict, words = "failed", why.get(cell, "no record was made")
+            else:
+                verdict, words = compare(read_record(told.path(cell)), read_record(path))
+            wrong += verdict not in ("same", "agrees")
+            print(f"{verdict:8} {one_line(f'{cell.title}: {words}')}")
+        print(f"{len(cells) - wrong} of {len(cells)} cells verified, of {len(done)} that have records")
+    return 1 if wrong else 0
