@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# `make test-slow` adds what takes minutes.
+# `make test-slow` adds what takes minutes: faults, kills, two runs at once, ray.
 .PHONY: demo test test-slow check quick clean
 
 demo: .venv/installed

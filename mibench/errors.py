@@ -1,6 +1,6 @@
 """The errors that reach a user: one clear line and an exit code, never a traceback."""
 
-__all__ = ["Diverged", "MibenchError", "NotApplicable", "UsageError", "one_line"]
+__all__ = ["Diverged", "MibenchError", "NotApplicable", "Stopped", "UsageError", "one_line"]
 
 LONGEST = 280
 
@@ -32,6 +32,18 @@ class Diverged(MibenchError):
     def __init__(self, sample: int, t: float) -> None:
         super().__init__(f"sample {sample} leaves the finite numbers at t = {t:g}")
         self.sample, self.t = sample, t
+
+
+class Stopped(MibenchError):
+    """A run was stopped before its end; the exit code is that of a process that a signal has ended.
+
+    Args:
+        signal: its number, 0 for Ctrl-C.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__("stopped before the end; run the same command again to resume")
+        self.exit_code = 128 + (signal or 2)
 
 
 def one_line(text: object) -> str:

@@ -15,6 +15,7 @@ __all__ = ["main"]
 COMMANDS = {
     "run": "train, attack, measure and record: one cell, or a whole suite; run it again to resume",
     "status": "what of a suite is done, missing, stale or failed",
+    "log": "what the job of a cell has printed, with the traceback of what went wrong",
     "ls": "the datasets, defenses and attacks that are registered, with their options",
     "plugins": "the plugins, and what is wrong with broken ones",
     "leaderboard": "regenerate the README.md of a suite from its records (--check compares instead)",
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="mibench",
         description="Membership inference attacks against diffusion models, and the defenses against them.",
-        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage",
+        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage · 130 stopped",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)

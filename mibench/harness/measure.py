@@ -11,7 +11,6 @@ from dataclasses import astuple, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from mibench.diffusion.model import Cost, Memory, Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import Diverged, MibenchError, NotApplicable
 from mibench.harness.cells import Cell
+from mibench.harness.isolation import isolated
 from mibench.harness.models import open_model, training_data
 from mibench.harness.records import Record
 from mibench.harness.scores import attack_metrics
@@ -109,7 +109,7 @@ class _Bench:
     def _release(self, model: Model) -> Model:
         """Release a copy, with randomness of its own; answers are shared only where it is the model as it was trained."""
         own = copy.deepcopy(model.denoiser)
-        with _isolated(self.target.seed, "release"):
+        with isolated(self.target.seed, "release"):
             released = self.target.defense.release(Model(model.process, own, model.shape, model.device, model.memory))
         if released.denoiser is not own or not _same(own, model.denoiser):
             released.memory = None  # its answers may be random, or counted
@@ -157,7 +157,7 @@ class _Bench:
         """What goes wrong inside costs this cell alone; the next one finds weights and global state as they were."""
         self.report.begin(place)
         try:
-            with _isolated(self.target.seed, self.cells[place].labels["attack"], stage):
+            with isolated(self.target.seed, self.cells[place].labels["attack"], stage):
                 yield
             if not _same(self._released.denoiser, self._weights):
                 raise MibenchError(f"{self.cells[place].labels['attack']} changed the model that it was given")
@@ -325,21 +325,6 @@ def _counted(model: Model, cost: Cost) -> Model:
     counted = copy.copy(model)
     counted.cost = cost
     return counted
-
-
-@contextmanager
-def _isolated(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Global random numbers that are the same whoever went before, and global switches put back afterwards."""
-    dtype, graded = torch.get_default_dtype(), torch.is_grad_enabled()
-    own = generator(seed, "global", *purpose).initial_seed()
-    with torch.random.fork_rng():
-        torch.manual_seed(own)
-        np.random.seed(own % 2**32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_grad_enabled(graded)
 
 
 def _same(one: Denoiser, other: Denoiser) -> bool:

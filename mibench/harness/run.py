@@ -1,103 +1,161 @@
-"""The engine: run what is missing, one job per child process, train once and attack many."""
+"""The scheduler: run what is missing, train once and attack many; what fails costs its own cell, with a verdict in words."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
-import json
 import math
-import multiprocessing
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, Stopped
 from mibench.harness.cells import Cell, job_from
+from mibench.harness.claims import Claims
+from mibench.harness.engine import Engine
+from mibench.harness.estimate import Clock, guess
 from mibench.harness.plan import Plan
 from mibench.harness.records import Record, write_record
+from mibench.harness.stop import Stop
 
-__all__ = ["Event", "execute"]
+__all__ = ["Event", "Work", "execute"]
 
 TOGETHER = 16
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+LIVES = 3
+ELSEWHERE = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """How jobs are done.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        plugins: loose plugin files.
+        limit: seconds that a cell or a training may take; None for no limit.
+    """
+
+    device: str = "cpu"
+    plugins: tuple[str, ...] = ()
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: a cell is "done" or "failed", a model "trained", a job makes "progress" or has something to "say"."""
-
-    kind: str
-    cell: Cell
-    record: Record | None = None
-    message: str = ""
-    share: float = 0.0
-
-
-@dataclass
-class _Job:
-    """One child process: models to make, or the cells of one model to measure.
+    """What happened: a cell is "done" or "failed", a model "trained", a job makes "progress" or has something to "say".
 
     Attributes:
+        share: of the job that is done.
+        left: seconds until all is done, None where it cannot be said.
+    """
+
+    kind: str
+    cell: Cell | None = None
+    message: str = ""
+    share: float = 0.0
+    left: float | None = None
+
+
+@dataclass(eq=False)
+class _Job:
+    """One process: models to make, or the cells of one model to measure.
+
+    Attributes:
+        cost: seconds, as guessed; the longest job goes first.
+        alone: nothing else runs beside it, since it has run out of memory.
+        lives: how often it may lose its worker through no fault of its own.
+        again: when to ask again for what another run had taken.
         open: places of the cells that have no answer yet.
         begun: the place of the cell being worked on.
-        end: what the child said last: nothing wrong, or one line; None where it said nothing.
     """
 
     kind: str
     cells: list[Cell]
-    process: Any = None
-    pipe: Connection | None = None
+    cost: float
+    alone: bool = False
+    lives: int = LIVES
+    again: float = 0.0
+    claims: list[str] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     begun: int | None = None
-    end: str | None = None
 
     def __post_init__(self) -> None:
         self.open = set(range(len(self.cells)))
 
+    @property
+    def turn(self) -> tuple[bool, float]:
+        """Where it stands in the queue, whose last goes first."""
+        return (not self.alone, self.cost)
 
-def execute(
-    plan: Plan, cells: list[Cell], workers: int, device: str, plugins: tuple[str, ...], tell: Callable[[Event], None]
-) -> int:
+
+def execute(plan: Plan, cells: list[Cell], engine: Engine, work: Work, tell: Callable[[Event], None]) -> int:
     """Bring cells to a record.
 
     Args:
         plan: where records and artifacts are.
         cells: what to do; the cells of one model wait for it, and for the shadow models that their attacks want.
-        workers: child processes at a time, one torch thread each.
-        device: "cpu" or "cuda".
-        plugins: loose plugin files.
+        engine: where jobs run.
+        work: how.
         tell: called with every event.
 
     Returns:
         How many cells failed.
+
+    Raises:
+        Stopped: by Ctrl-C or another signal; what was done until then is kept.
     """
-    return _Run(plan, cells, workers, device, plugins, tell).finish()
+    return _Run(plan, cells, engine, work, tell).finish()
 
 
 class _Run:
     def __init__(
-        self, plan: Plan, cells: list[Cell], workers: int, device: str, plugins: tuple[str, ...], tell: Any
+        self, plan: Plan, cells: list[Cell], engine: Engine, work: Work, tell: Callable[[Event], None]
     ) -> None:
-        self.plan, self.workers, self.device, self.plugins, self.tell = plan, workers, device, plugins, tell
+        self.plan, self.engine, self.work, self.tell = plan, engine, work, tell
+        self.clock, self.claims = Clock(), Claims(plan.store.root / "locks")
         self.failed = 0
+        self.queue: list[_Job] = []
+        self.running: set[_Job] = set()
         self.waiting: dict[str, list[Cell]] = {}  # cells by their model
         for cell in cells:
             self.waiting.setdefault(cell.model_key, []).append(cell)
         self.absent: dict[str, Cell] = {}  # models that are still to be made
         self.hopeless: dict[str, str] = {}  # models that could not be made, and why
         self.made: set[str] = set()
+        self.looked = -math.inf
+        self.left: float | None = None
         for cell in cells:
             for model in _models(cell):
                 if model.model_key not in self.absent and not self._there(model):
                     self.absent[model.model_key] = model
-        self.queue: deque[_Job] = deque(_Job("models", group) for group in _trainings(list(self.absent.values())))
+        for group in _trainings(list(self.absent.values())):
+            self._add("models", group)
         self._release()
+
+    def finish(self) -> int:
+        """Work until nothing is left; how many cells failed."""
+        told = False
+        with self.engine, Stop() as stop:
+            while not stop.now:
+                if not stop.asked:
+                    self._begin()
+                elif self.running and not told:
+                    told = True
+                    text = f"stopping when the jobs in flight ({len(self.running)}) are done; Ctrl-C again stops now"
+                    self.tell(Event("say", None, text))
+                if not self.running and (stop.asked or not self.queue):
+                    break
+                for job, message in self.engine.wait():
+                    self._hear(job, message)
+        if stop.now or stop.asked:
+            raise Stopped(stop.now)
+        return self.failed
 
     def _there(self, cell: Cell) -> bool:
         try:
@@ -105,8 +163,21 @@ class _Run:
         except MibenchError:
             return False
 
+    def _done(self, cell: Cell) -> bool:
+        try:
+            return self.plan.state(cell)[0] == "done"
+        except MibenchError:
+            return False
+
+    def _add(self, kind: str, cells: list[Cell], **more: Any) -> None:
+        """Queue a job. The cost of models is also that of what waits for them."""
+        cost = guess(kind, cells)
+        if kind == "models":
+            cost += max(guess("measure", self.waiting.get(cell.model_key, [])) for cell in cells)
+        bisect.insort(self.queue, _Job(kind, cells, cost, **more), key=lambda job: job.turn)
+
     def _release(self) -> None:
-        """Queue the cells whose models are all made, in front; give up those whose models cannot be."""
+        """Queue the cells whose models are all made; give up those whose models cannot be."""
         for key, group in list(self.waiting.items()):
             if any(model.model_key in self.absent for cell in group for model in _models(cell)):
                 continue
@@ -120,113 +191,116 @@ class _Run:
                 if why:
                     self._fail(cell, why[0], self.plan.log(cell, "models"))
             if ready:
-                self.queue.appendleft(_Job("measure", ready))
+                self._add("measure", ready)
 
-    def finish(self) -> int:
-        """Work until nothing is left; how many cells failed."""
-        running: dict[Any, _Job] = {}
-        with _single_threaded():
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["mibench.harness.worker", "sklearn.datasets"])
-            try:
-                while self.queue or running:
-                    while self.queue and len(running) < self.workers:
-                        job = self.queue.popleft()
-                        self._start(context, job)
-                        running[job.process.sentinel] = job
-                    for job in self._finished(running):
-                        self._settle(job)
-            finally:
-                for job in running.values():
-                    job.process.kill()
-                    job.process.join()
-        return self.failed
+    def _begin(self) -> None:
+        """Begin jobs while there is room, the longest first."""
+        now = time.monotonic()
+        for job in reversed(self.queue.copy()):
+            if any(other.alone for other in self.running) or not self.engine.room(self.clock.memory[job.kind]):
+                return
+            if job.again > now or (job.alone and self.running):
+                continue
+            self.queue.remove(job)
+            self._claim(job)
+            if job.cells:
+                self._start(job)
 
-    def _settle(self, job: _Job) -> None:
-        """What a child that has ended leaves behind. Success is a valid result, not an exit code."""
-        log = self.plan.log(job.cells[0], job.kind)
-        message = job.end
-        if message is None:
-            code = job.process.exitcode
-            how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-            message = f"the worker {how} without a result"
+    def _claim(self, job: _Job) -> None:
+        """Take what a job is to make; what another run has taken is asked for later, what it has made needs no job."""
+        kept, later = [], []
+        for name, group in itertools.groupby(job.cells, key=lambda cell: _claim_name(job.kind, cell)):
+            if name in job.claims or self.claims.take(name):
+                job.claims.append(name)
+                kept += list(group)
+            else:
+                later += list(group)
+        if later:
+            self._add(job.kind, later, alone=job.alone, lives=job.lives, again=time.monotonic() + ELSEWHERE)
         if job.kind == "models":
-            for cell in job.cells:
-                key = cell.model_key
-                self.absent.pop(key, None)
-                if self._there(cell):
-                    self.made.add(key)
-                    self.tell(Event("trained", cell))
+            job.cells = [cell for cell in kept if not self._made(cell)]
+            if len(job.cells) < len(kept):
+                self._release()
+        else:
+            job.cells = []
+            for cell in kept:
+                if self._done(cell):
+                    self._tell("done", cell)
                 else:
-                    self.hopeless[key] = message or "the worker made no model"
-            self._release()
-            return
-        blamed = {job.begun} & job.open if job.begun is not None else set()
-        for place in sorted(blamed or job.open if message else ()):
-            job.open.discard(place)
-            self._fail(job.cells[place], message, log)
-        if job.open:  # what the one who broke the process has cost the others
-            self.queue.appendleft(_Job("measure", [job.cells[place] for place in sorted(job.open)]))
+                    job.cells.append(cell)
+        job.open = set(range(len(job.cells)))
+        if not job.cells:
+            self._give(job)
 
-    def _fail(self, cell: Cell, message: str, log: Path) -> None:
-        """A cell that failed has a record that says so; where its log lies is for this machine alone."""
-        self.failed += 1
-        with suppress(MibenchError):
-            write_record(self.plan.path(cell), self.plan.failure(cell, message))
-        self.tell(Event("failed", cell, message=f"{message} (log: {log})"))
-
-    def _start(self, context: Any, job: _Job) -> None:
-        ours, theirs = context.Pipe(duplex=False)
-        message = {
+    def _start(self, job: _Job) -> None:
+        log = self.plan.log(job.cells[0], job.kind)
+        count = len({cell.training_key for cell in job.cells}) if job.kind == "models" else 1
+        task = {
             "cells": [job_from(cell) for cell in job.cells],
             "kind": job.kind,
-            "device": self.device,
-            "plugins": self.plugins,
+            "device": self.work.device,
+            "plugins": self.work.plugins,
             "store": str(self.plan.store.root),
-            "log": str(self.plan.log(job.cells[0], job.kind)),
+            "log": str(log),
+            "limit": self.work.limit and self.work.limit * count,
+            "titles": [_heading(job.kind, cell) for cell in job.cells],
         }
-        job.process = context.Process(target=_child, args=(message, theirs), daemon=True)
-        job.process.start()
-        theirs.close()
-        job.pipe = ours
+        self.clock.start(job, job.kind, guess(job.kind, job.cells))
+        self.engine.start(job, task)
+        self.running.add(job)
 
-    def _finished(self, running: dict[Any, _Job]) -> Iterator[_Job]:
-        """Wait for something to happen; take messages, and give the jobs whose process has ended."""
-        pipes = {job.pipe: job for job in running.values() if job.pipe is not None}
-        for ready in wait([*running, *pipes], timeout=1.0):
-            if ready in running:
-                job = running.pop(ready)
-                while self._read(job):
-                    pass
-                job.process.join()
-                yield job
-            elif ready in pipes and pipes[ready].process.sentinel in running:
-                self._read(pipes[ready])
-
-    def _read(self, job: _Job) -> bool:
-        """Take one message from a job's pipe; False where there is none left."""
-        if job.pipe is None:
-            return False
-        try:
-            if not job.pipe.poll():
-                return False
-            message = json.loads(job.pipe.recv_bytes())
-        except (EOFError, OSError, ValueError):
-            job.pipe = None
-            return False
+    def _hear(self, job: _Job, message: dict[str, Any]) -> None:
+        """Take what a job has said."""
         cell = job.cells[job.begun or 0]
         if "progress" in message:
             done, total = message["progress"]
-            self.tell(Event("progress", cell, message=job.kind, share=done / max(1, total)))
+            share = done / max(1, total)
+            self.clock.progress(job, share)
+            self._tell("progress", cell, job.kind, share)
         elif "begin" in message:
             job.begun = message["begin"]
         elif "say" in message:
-            self.tell(Event("say", cell, message=message["say"]))
+            self._tell("say", cell, message["say"])
         elif "place" in message:
             self._answer(job, message)
         else:
-            job.end = message["end"]
-        return True
+            self.running.discard(job)
+            self.clock.end(job, message.get("held", 0))
+            if "lost" in message and job.lives > 1:
+                self._tell(
+                    "say", cell, f"{cell.model_title}: a worker was lost ({message['lost']}); its job begins anew"
+                )
+                self._add(
+                    job.kind, [job.cells[place] for place in sorted(job.open)], alone=job.alone, lives=job.lives - 1
+                )
+            else:
+                self._settle(job, message)
+            self._give(job)
+
+    def _settle(self, job: _Job, message: dict[str, Any]) -> None:
+        """What a job that has ended leaves behind. Success is a valid result, not an exit code."""
+        verdict = message["end"] if "end" in message else f"{LIVES} workers were lost: {message['lost']}"
+        again = bool(message.get("memory")) and not job.alone
+        if job.kind == "models":
+            left = [cell for cell in job.cells if not self._made(cell, told=True)]
+            parts = [list(part) for _, part in itertools.groupby(left, key=lambda cell: cell.training_key)]
+            for part in parts if again else []:
+                self._add("models", part, alone=len(parts) == 1)
+            for cell in left if not again else []:
+                del self.absent[cell.model_key]
+                self.hopeless[cell.model_key] = verdict or "the worker made no model"
+            self._release()
+            return
+        left = [job.cells[place] for place in sorted(job.open)]
+        blamed = [cell for cell in left if job.begun is not None and cell is job.cells[job.begun]] or left
+        for cell in blamed:
+            if again:
+                self._alone(cell)
+            else:
+                self._fail(cell, verdict or "the worker gave it no answer", self._log(job))
+        rest = [cell for cell in left if cell not in blamed]
+        if rest:  # what the one who broke the process has cost the others
+            self._add("measure", rest)
 
     def _answer(self, job: _Job, message: dict[str, Any]) -> None:
         """A cell's record or failure."""
@@ -234,19 +308,77 @@ class _Run:
         if place not in job.open:
             return
         job.open.discard(place)
-        cell, log = job.cells[place], self.plan.log(job.cells[0], job.kind)
+        self.clock.progress(job, 1 - len(job.open) / len(job.cells))
+        cell = job.cells[place]
         if "failed" in message:
-            self._fail(cell, message["failed"], log)
+            if message.get("memory") and not job.alone:
+                self._alone(cell)
+            else:
+                self._fail(cell, message["failed"], self._log(job))
             return
         try:
-            record = Record.model_validate(message["record"])
-            write_record(self.plan.path(cell), record)
+            write_record(self.plan.path(cell), Record.model_validate(message["record"]))
         except ValidationError as error:
-            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}", log)
+            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}", self._log(job))
         except MibenchError as error:
-            self._fail(cell, str(error), log)
+            self._fail(cell, str(error), self._log(job))
         else:
-            self.tell(Event("done", cell, record=record))
+            self._tell("done", cell)
+
+    def _alone(self, cell: Cell) -> None:
+        """The memory may have been its neighbours': they are not to be blamed, and neither is this cell, until it is alone."""
+        self._tell("say", cell, f"{cell.title}: memory did not suffice; it is tried again with nothing beside it")
+        self._add("measure", [cell], alone=True)
+
+    def _made(self, cell: Cell, told: bool = False) -> bool:
+        """Whether a model is there, and noted as such."""
+        if not self._there(cell):
+            return False
+        self.absent.pop(cell.model_key, None)
+        self.made.add(cell.model_key)
+        if told:
+            self._tell("trained", cell)
+        return True
+
+    def _fail(self, cell: Cell, message: str, log: Path) -> None:
+        """A cell that failed has a record that says so; where its log lies is for this machine alone."""
+        self.failed += 1
+        with suppress(MibenchError):
+            if not self._done(cell):  # by another run
+                write_record(self.plan.path(cell), self.plan.failure(cell, message))
+        self._tell("failed", cell, f"{message} (log: {log})")
+
+    def _give(self, job: _Job) -> None:
+        for name in job.claims:
+            self.claims.give(name)
+        job.claims.clear()
+
+    def _log(self, job: _Job) -> Path:
+        return self.plan.log(job.cells[0], job.kind)
+
+    def _tell(self, kind: str, cell: Cell, message: str = "", share: float = 0.0) -> None:
+        self.tell(Event(kind, cell, message, share, self._left()))
+
+    def _left(self) -> float | None:
+        """Seconds until all is done, looked at once a second."""
+        now = time.monotonic()
+        if now > self.looked + 1.0:
+            waiting: dict[str, float] = defaultdict(float)
+            for job in self.queue:
+                waiting[job.kind] += guess(job.kind, job.cells)
+            for group in self.waiting.values():
+                waiting["measure"] += guess("measure", group)
+            self.looked, self.left = now, self.clock.left(waiting, self.engine.workers)
+        return self.left
+
+
+def _claim_name(kind: str, cell: Cell) -> str:
+    return f"{kind}-{cell.training_key if kind == 'models' else cell.model_key}"
+
+
+def _heading(kind: str, cell: Cell) -> str:
+    """By which a log is found: the title, and for a cell the path of its record."""
+    return f"# {cell.model_title}" if kind == "models" else f"# {cell.title} [{cell.path}]"
 
 
 def _models(cell: Cell) -> list[Cell]:
@@ -273,25 +405,3 @@ def _undone(plan: Plan, key: str, group: list[Cell]) -> list[Cell]:
     """The cells of a new model that need a job: those asked for, and those whose records are of other weights."""
     same = [cell for cell in plan.cells if cell.model_key == key]
     return [cell for cell in same if cell in group or plan.state(cell)[0] == "stale"]
-
-
-def _child(message: dict[str, Any], pipe: Connection) -> None:
-    """What a new process does; torch is there already, and the driver itself never needs it."""
-    from mibench.harness import worker
-
-    worker.main(message, pipe)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """The environment that workers start in, put back afterwards."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

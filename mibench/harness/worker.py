@@ -1,16 +1,18 @@
-"""The child process: one job, its output in a log, its answer through a pipe."""
+"""One job in a process of its own, under its guard: what it prints is kept, what it has to tell goes through a pipe."""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
-import multiprocessing
 import os
-import sys
-import threading
+import signal
 import traceback
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mibench.errors import MibenchError
 from mibench.harness.backends import set_backends
@@ -23,33 +25,41 @@ from mibench.plugins import load
 __all__ = ["main"]
 
 
-def main(job: dict[str, Any], pipe: Connection) -> None:
-    """Run one job: messages through the pipe as in ``Report``, and ``{"end": "one line, or nothing"}`` at its end."""
-    os.setsid()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    log = open(job["log"], "w", buffering=1)  # noqa: SIM115 - it stays open for the life of the process
-    os.dup2(log.fileno(), 1)
-    os.dup2(log.fileno(), 2)
-    sys.stdout = sys.stderr = log
+def main(job: dict[str, Any], pipe: int) -> None:
+    """Run one job: one message a line as in ``Report``, and ``{"end": "one line, or nothing"}`` as the last.
+
+    Args:
+        job: "cells" as ``job_from`` gives them, "kind" ("models" or "measure"), "device", "plugins", "store".
+        pipe: a file descriptor.
+    """
+    own = os.getpid()
+
+    def send(message: dict[str, Any]) -> None:
+        raw = json.dumps(message).encode() + b"\n"
+        while raw and os.getpid() == own:  # what a plugin forks does not speak for the job
+            raw = raw[os.write(pipe, raw) :]
+
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
     set_backends(job["device"])
     try:
-        _run(job, pipe)
-        end = ""
+        _run(job, send)
+        end: dict[str, Any] = {"end": ""}
     except BaseException as error:
-        end = _line(error)
-    _send(pipe, {"end": end})
+        end = {"end": _line(error), "memory": _memory(error)}
+    send(end)
 
 
-def _run(job: dict[str, Any], pipe: Connection) -> None:
+def _run(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
     registry = load(tuple(job["plugins"]))
     cells = [cell_from(registry, cell) for cell in job["cells"]]
     store = Store(Path(job["store"]))
     report = Report(
-        begin=lambda place: _send(pipe, {"begin": place}),
-        done=lambda place, record: _send(pipe, {"place": place, "record": record.model_dump(mode="json")}),
-        failed=lambda place, error: _send(pipe, {"place": place, "failed": _line(error)}),
-        progress=lambda done, total: _send(pipe, {"progress": [done, total]}),
-        say=lambda text: _send(pipe, {"say": text}),
+        begin=lambda place: send({"begin": place}),
+        done=lambda place, record: send({"place": place, "record": record.model_dump(mode="json")}),
+        failed=lambda place, error: send({"place": place, "failed": _line(error), "memory": _memory(error)}),
+        progress=lambda done, total: send({"progress": [done, total]}),
+        say=lambda text: send({"say": text}),
     )
     if job["kind"] == "models":
         make_models(cells, store, job["device"], report.progress, report.say)
@@ -57,20 +67,24 @@ def _run(job: dict[str, Any], pipe: Connection) -> None:
         measure(cells, store, job["device"], report)
 
 
+def _memory(error: BaseException) -> bool:
+    """Whether memory did not suffice; what a failed allocation has kept is given back."""
+    if isinstance(error, torch.OutOfMemoryError):
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
 def _line(error: BaseException) -> str:
     """One line on what went wrong; the traceback of what was not foreseen goes to the log."""
     if isinstance(error, MibenchError):
         return str(error)
     traceback.print_exception(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())[:240]
-
-
-def _send(pipe: Connection, message: dict[str, Any]) -> None:
-    pipe.send_bytes(json.dumps(message).encode())
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if isinstance(error, SystemExit):
+        text = f"it called sys.exit({error.code!r})"[:200]
+    elif isinstance(error, torch.OutOfMemoryError):
+        text = f"the GPU's memory does not suffice: {text}"[:200]
+    elif _memory(error):
+        text = f"memory does not suffice: {text}"[:200]
+    return text

@@ -203,7 +203,7 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
 WRONG = {
     "raises": "RuntimeError: on purpose",
     "exits": "the worker ended with exit code 0 without a result",
-    "killed": "the worker was killed by signal 9 without a result",
+    "killed": "the worker was killed by signal 9, often for memory, without a result",
     "nan": "attack nan, setting 'x': a score is NaN or infinite",
     "infinite": "attack infinite, setting 'x': a score is NaN or infinite",
     "misshapen": "attack misshapen, setting 'x': expected a tensor of shape (60,), got (60, 1)",

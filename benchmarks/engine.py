@@ -1,0 +1,168 @@
+"""How much of its workers' time the engine uses: 60 jobs of 5 s on 2 workers, 3 killed on the way, and what a job costs.
+
+    python benchmarks/engine.py [--engine ray] [--jobs 60] [--seconds 5]
+
+Efficiency is the time of all jobs over workers × wall time, from the first command to the end of the last; the killed cells are
+run by the same command again. Also: the score digests are those of a serial run of the same cells without the waiting, and how
+long a real job of the quick suite takes from its start to its first word.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+
+from mibench.harness.records import read_record
+
+PLUGIN = """
+    import os, time
+    from mibench import Attack, hookimpl
+
+    class Stub(Attack):
+        "Waits."
+        name = "stub"
+        published = "x"
+        def fit(self, model, members, nonmembers, ctx):
+            time.sleep(float(os.environ["STUB_SECONDS"]))
+        def score(self, model, x, ctx):
+            return {"x": x.flatten(1).sin().sum(1)}
+
+    @hookimpl
+    def mibench_attacks():
+        return [Stub]
+"""
+SUITE = """
+datasets = ["digits:members=20,nonmembers=40,reference=200"]
+defenses = ["vp"]
+attacks = ["stub"]
+seeds = [{seeds}]
+model = "exact"
+controls = false
+[utility]
+samples = 100
+evaluations = 2
+"""
+
+
+def command(folder: Path, plugin: Path, *more: str) -> list[str]:
+    """The run of a suite."""
+    return [
+        sys.executable,
+        "-m",
+        "mibench",
+        "run",
+        str(folder),
+        "--plugin",
+        str(plugin),
+        "--store",
+        f"{folder}-store",
+        *more,
+    ]
+
+
+def board(root: Path, name: str, jobs: int) -> Path:
+    """A suite of so many stub jobs, each on a model of its own."""
+    folder = root / name
+    folder.mkdir()
+    (folder / "suite.toml").write_text(SUITE.format(seeds=", ".join(map(str, range(jobs)))))
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The digests of the scores by record."""
+    records = {path.name: read_record(path) for path in folder.rglob("stub*.json")}
+    return {name: record.attack.scores for name, record in records.items() if record.attack}
+
+
+def scoring(driver: int, engine: str) -> list[psutil.Process]:
+    """The workers under a driver: on ray its tasks, else the processes that have no children."""
+    under = psutil.Process(driver).children(recursive=True)
+    if engine == "ray":
+        return [process for process in under if "ray::_serve" in " ".join(process.cmdline())]
+    return [process for process in under if "forkserver" in " ".join(process.cmdline()) and not process.children()]
+
+
+def start(folder: Path, plugin: Path) -> float:
+    """Seconds from the start of a real job until it begins its first cell, workers preloaded."""
+    from mibench.harness.cells import job_from
+    from mibench.harness.engine import Local
+    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.plugins import load
+
+    cells = plan_cells(load(), load_suite("quick").suite)
+    model = next(cell for cell in cells if cell.model == "exact")
+    task = {
+        "device": "cpu",
+        "plugins": (),
+        "store": str(folder),
+        "limit": None,
+        "titles": [],
+        "log": str(folder / "log"),
+    }
+    took = []
+    with Local(1) as engine:
+        for kind, cell in (("models", model), ("measure", model), ("measure", model)):
+            began, begun = time.monotonic(), None
+            engine.start(kind, {**task, "cells": [job_from(cell)], "kind": kind})
+            while engine.children:
+                for _, message in engine.wait():
+                    begun = begun or ("begin" in message and time.monotonic() - began) or None
+            took.append(begun)
+    return took[-1] or float("nan")
+
+
+def main() -> int:
+    """Run it, print the table, and check the claims."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", default="local", choices=["local", "ray"])
+    parser.add_argument("--jobs", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as text:
+        root = Path(text)
+        plugin = root / "stub.py"
+        plugin.write_text(textwrap.dedent(PLUGIN))
+        serial, tried = board(root, "serial", args.jobs), board(root, "tried", args.jobs)
+        environment = {**os.environ, "STUB_SECONDS": "0"}
+        subprocess.run(command(serial, plugin), env=environment, check=True, capture_output=True)
+
+        environment["STUB_SECONDS"] = str(args.seconds)
+        choose, began, runs = random.Random(0), time.monotonic(), 1
+        expected = args.jobs * args.seconds / 2
+        more = ("--workers", "2", "--engine", args.engine)
+        process = subprocess.Popen(command(tried, plugin, *more), env=environment, stderr=subprocess.DEVNULL)
+        for share in (0.2, 0.45, 0.7):
+            time.sleep(max(0.0, began + share * expected - time.monotonic()))
+            victims: list[psutil.Process] = []
+            while not victims:
+                time.sleep(0.1)
+                victims = scoring(process.pid, args.engine)
+            choose.choice(victims).kill()
+        code = process.wait()
+        while code == 1 and runs < 5:
+            code, runs = (
+                subprocess.run(command(tried, plugin, *more), env=environment, stderr=subprocess.DEVNULL).returncode,
+                runs + 1,
+            )
+        wall = time.monotonic() - began
+        efficiency = args.jobs * args.seconds / (2 * wall)
+        same = digests(tried) == digests(serial) and len(digests(tried)) == args.jobs
+        print(
+            f"{args.engine}: {args.jobs} jobs of {args.seconds:g} s on 2 workers, 3 killed: {wall:.1f} s in {runs} runs"
+        )
+        print(f"efficiency {efficiency:.3f}, digests {'equal' if same else 'DIFFER'}")
+        seconds = start(root / "start-store", plugin) if args.engine == "local" else 0.0
+        if args.engine == "local":
+            print(f"a job of the quick suite begins its first cell {seconds:.2f} s after its start")
+    return 0 if code == 0 and same and efficiency >= 0.9 and seconds < 0.5 else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

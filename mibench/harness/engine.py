@@ -1,0 +1,171 @@
+"""Where jobs run: what the scheduler asks of an engine, and the processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+__all__ = ["Engine", "Local", "memory_left"]
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+PATIENCE = 0.5
+GRACE = 10.0
+
+Message = dict[str, Any]
+
+
+class Engine(Protocol):
+    """Runs jobs while it is entered; when it is left, those that still run are ended, with all that they have started."""
+
+    workers: int
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def room(self, memory: int) -> bool:
+        """Whether it would start a job now that needs so many bytes."""
+
+    def start(self, job: Hashable, task: Message) -> None:
+        """Run a job under a guard; ``task`` is what ``guard.main`` takes."""
+
+    def wait(self) -> list[tuple[Any, Message]]:
+        """What jobs have said, waited for at most half a second; the last of a job has "end", or "lost" where its guard died."""
+
+
+@dataclass(frozen=True)
+class _Child:
+    process: Any
+    pipe: Connection
+    gpu: str | None
+    memory: int
+
+
+class Local:
+    """Processes of this machine, forked from one that has torch.
+
+    Args:
+        workers: jobs at a time, one torch thread each.
+        gpus: what they may use, each by the jobs whose turn it is; () leaves the choice to torch.
+    """
+
+    def __init__(self, workers: int, gpus: tuple[str, ...] = ()) -> None:
+        self.workers, self.gpus = workers, gpus
+        self.children: dict[Any, _Child] = {}
+        self._needs = 0
+        self._before: dict[str, str | None] = {}
+        self._context = multiprocessing.get_context("forkserver")
+
+    def __enter__(self) -> Local:
+        self._before = {name: os.environ.get(name) for name in ENVIRONMENT}
+        os.environ.update(ENVIRONMENT)
+        self._context.set_forkserver_preload(["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets"])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        for child in self.children.values():
+            child.process.terminate()
+        until = time.monotonic() + GRACE
+        for child in self.children.values():
+            child.process.join(max(0.0, until - time.monotonic()))
+            child.process.kill()
+            child.pipe.close()
+        self.children.clear()
+
+    def room(self, memory: int) -> bool:
+        """Whether a worker is idle and there is memory for one more job; the first one always starts."""
+        if len(self.children) >= self.workers:
+            return False
+        self._needs = memory
+        if not self.children:
+            return True
+        promised = sum(max(0, child.memory - _held(child.process.pid)) for child in self.children.values())
+        return memory_left() - promised >= memory
+
+    def start(self, job: Hashable, task: Message) -> None:
+        """Start a guard, and under it the job, on the GPU that has the fewest."""
+        used = [child.gpu for child in self.children.values()]
+        gpu = min(self.gpus, key=used.count, default=None)
+        environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_guarded, args=({"environment": environment, **task}, theirs))
+        # whoever is born here starts with Ctrl-C blocked: it is for the driver
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self.children[job] = _Child(process, ours, gpu, self._needs)
+
+    def wait(self) -> list[tuple[Any, Message]]:
+        """See ``Engine``."""
+        import json
+
+        if not self.children:
+            time.sleep(PATIENCE)
+            return []
+        said: list[tuple[Any, Message]] = []
+        ready = wait(
+            [part for child in self.children.values() for part in (child.pipe, child.process.sentinel)], PATIENCE
+        )
+        for job, child in list(self.children.items()):
+            over = child.process.sentinel in ready
+            message: Message = {}
+            with suppress(EOFError, OSError):
+                while "end" not in message and child.pipe.poll():
+                    message = json.loads(child.pipe.recv_bytes())
+                    said.append((job, message))
+            if over and "end" not in message:
+                message = {"lost": "its guard was killed"}
+                said.append((job, message))
+            if "end" in message or over:
+                child.process.join(GRACE)
+                child.pipe.close()
+                del self.children[job]
+        return said
+
+
+def _guarded(task: Message, pipe: Connection) -> None:
+    """What a new process does; torch is there already, and the driver itself never needs it."""
+    from mibench.harness import guard
+
+    guard.main(task, pipe)
+
+
+def _held(pid: int) -> int:
+    """Bytes held by the descendants of a process."""
+    held = 0
+    with suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.Error):
+                held += process.memory_info().rss
+    return held
+
+
+def memory_left() -> int:
+    """Bytes that are free on this machine, or in the control group that a batch scheduler has put this process in."""
+    left = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError, IndexError):
+        group = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        folder = Path("/sys/fs/cgroup") / group[3:].strip("/")
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        if limit != "max":
+            cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left = min(left, int(limit) - int(used) + int(cache["inactive_file"]))
+    return left

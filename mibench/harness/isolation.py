@@ -1,0 +1,99 @@
+"""Global state of the process, which plugins change and their neighbours must not see."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+from mibench.context import generator
+
+__all__ = ["isolated"]
+
+
+@contextmanager
+def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Global random numbers that are the same whoever went before; switches as they were, put back afterwards.
+
+    What is put back: torch's default dtype and device, grad mode, threads, determinism and TF32; numpy's treatment of errors;
+    working folder, environment, standard streams, and the handlers of signals.
+    """
+    own = generator(seed, "global", *purpose).initial_seed()
+    state, numbers = random.getstate(), np.random.get_state()
+    before = [(write, read()) for read, write in _SWITCHES]
+    with torch.random.fork_rng():
+        torch.manual_seed(own)
+        np.random.seed(own % 2**32)
+        random.seed(own)
+        try:
+            yield
+        finally:
+            for write, value in before:
+                write(value)
+            random.setstate(state)
+            np.random.set_state(numbers)
+
+
+def _folder() -> str | None:
+    with suppress(OSError):
+        return os.getcwd()
+    return None
+
+
+def _enter(folder: str | None) -> None:
+    if folder is not None and _folder() != folder:
+        os.chdir(folder)
+
+
+def _set_environment(before: dict[str, str]) -> None:
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _handlers() -> dict[int, object]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _handle(before: dict[int, object]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)  # type: ignore[arg-type]
+    signal.alarm(0)
+
+
+def _tf32() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def _set_tf32(before: tuple[bool, bool]) -> None:
+    if _tf32() != before:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def _set_streams(before: tuple[object, object]) -> None:
+    sys.stdout, sys.stderr = before  # type: ignore[assignment]
+
+
+_SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_default_device, lambda device: torch.set_default_device(None if device.type == "cpu" else device)),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (_tf32, _set_tf32),
+    (np.geterr, lambda errors: np.seterr(**errors)),
+    (_folder, _enter),
+    (lambda: dict(os.environ), _set_environment),
+    (_handlers, _handle),
+    (lambda: (sys.stdout, sys.stderr), _set_streams),
+)

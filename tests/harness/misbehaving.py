@@ -1,0 +1,167 @@
+"""A loose plugin of attacks that do what no attack should, and of some that should not notice."""
+
+import ctypes
+import os
+import random
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mibench import Attack, hookimpl
+
+NOTES = Path(os.environ.get("MISBEHAVING_NOTES", os.devnull))
+MORE = {}
+
+
+def note(text):
+    with open(NOTES, "a") as file:
+        file.write(f"{text}\n")
+
+
+def distance(x):
+    return -x.flatten(1).norm(dim=1)
+
+
+class Base(Attack):
+    published = "x"
+
+    def score(self, model, x, ctx):
+        self.misbehave(model, x)
+        return {"x": distance(x)}
+
+
+def attack(function):
+    """An attack that calls a function and then scores."""
+    name = function.__name__.replace("_", "-")
+    body = {"__doc__": name, "name": name, "misbehave": lambda self, model, x: function(model, x)}
+    MORE[name] = type(name, (Base,), body)
+    return function
+
+
+@attack
+def says_goodbye(model, x):
+    sys.exit(0)
+
+
+@attack
+def exits_with_one(model, x):
+    os._exit(1)
+
+
+@attack
+def segfaults(model, x):
+    ctypes.string_at(0)
+
+
+@attack
+def is_killed(model, x):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@attack
+def hangs(model, x):
+    re.match("(a+)+$", 40 * "a" + "b")  # never lets go of the interpreter
+
+
+@attack
+def leaves_a_child(model, x):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            note(f"child {os.getpid()}")
+            time.sleep(1000)
+        os._exit(0)
+
+
+@attack
+def forks_and_goes_on(model, x):
+    os.fork()  # two processes now score on, and both report
+
+
+@attack
+def floods(model, x):
+    print("the beginning of the flood")
+    for _ in range(400):
+        os.write(1, b"x" * (1 << 18))
+    print("the end of the flood")
+
+
+@attack
+def asks_for_too_much(model, x):
+    torch.empty(10**15)
+
+
+@attack
+def asks_for_too_much_of_the_gpu(model, x):
+    torch.empty(10**13, device="cuda")
+
+
+@attack
+def changes_the_world(model, x):
+    torch.set_default_dtype(torch.float16)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(True)
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    np.seterr(all="raise")
+    os.chdir("/")
+    os.environ.clear()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout = None
+
+
+@attack
+def notices(model, x):
+    """Fails if anything is not as it was for the first attack."""
+    assert torch.get_default_dtype() == torch.float32 and torch.empty(1).device.type == "cpu"
+    assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
+    assert np.geterr()["divide"] == "warn"
+    assert os.getcwd() != "/" and "MISBEHAVING_NOTES" in os.environ
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    print("noticed nothing")
+
+
+@attack
+def writes_into_the_store(model, x):
+    for file in Path(os.environ["MIBENCH_STORE"]).glob("models/*/tensors.safetensors"):
+        raw = bytearray(file.read_bytes())
+        raw[-1] ^= 1
+        file.write_bytes(raw)
+
+
+class Draws(Attack):
+    """Scores with global random numbers, which no neighbour can choose."""
+
+    name = "draws"
+    published = "x"
+
+    def score(self, model, x, ctx):
+        return {"x": torch.randn(len(x)).double() + np.random.randn() + random.random()}
+
+
+class Stub(Attack):
+    """Takes its time, and notes that it has begun."""
+
+    name = "stub"
+    published = "x"
+    k: int = 1
+    seconds: float = 0.0
+
+    def fit(self, model, members, nonmembers, ctx):
+        note(f"stub {self.k}")
+        time.sleep(self.seconds)
+
+    def score(self, model, x, ctx):
+        return {"x": (self.k * x.flatten(1)).sin().sum(1)}
+
+
+@hookimpl
+def mibench_attacks():
+    return [*MORE.values(), Draws, Stub]
