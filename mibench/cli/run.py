@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.cli.jobs import add_cluster, add_jobs, engine_of, part_of, work_of
 from mibench.errors import MibenchError, UsageError
 
 __all__ = ["arguments", "main"]
@@ -39,29 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recipe", metavar="OPTION=VALUE,…", help="training recipe, such as steps=2000,width=128")
     parser.add_argument("--samples", type=int, metavar="N", help="samples drawn to measure utility (default: 1000)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
-    jobs = parser.add_argument_group("jobs (docs/operations.md)")
-    jobs.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="jobs at a time, one torch thread each (default: 1; with ray: its CPUs)",
-    )
-    jobs.add_argument(
-        "--gpus", metavar="0,1", help="the GPUs that jobs are spread over, several each if there are more workers"
-    )
-    jobs.add_argument(
-        "--time-limit",
-        default="24h",
-        metavar="30m",
-        help="for each cell, and for each training: s, m, h or d, or none; what takes longer is stopped (default: 24h)",
-    )
-    jobs.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the models, for a batch scheduler")
-    jobs.add_argument("--engine", choices=["local", "ray"], default="local", help="default: local")
-    jobs.add_argument(
-        "--address", metavar="HOST:PORT", help="of a running ray cluster, or auto (default: one of this machine)"
-    )
-    jobs.add_argument("--gpu-share", type=float, metavar="0.25", help="with ray: of a GPU for each job (default: 1)")
+    add_cluster(add_jobs(parser))
     add_store(parser)
     add_plugins(parser)
 
@@ -70,13 +47,11 @@ def main(args: argparse.Namespace) -> int:
     """Run what the arguments ask for."""
     from mibench.harness.estimate import shard
     from mibench.harness.plan import Plan
-    from mibench.harness.run import Work
     from mibench.harness.suite import load_suite, loose_records, plan_cells
     from mibench.plugins import load
 
-    part, limit = _part(args.shard), _seconds(args.time_limit)
+    part, engine, work = part_of(args), engine_of(args), work_of(args)
     single = [f"--{k}" for k in ("dataset", "seed", "model", "recipe", "samples") if getattr(args, k) is not None]
-    files = tuple(str(Path(file).absolute()) for file in args.plugin)
     if args.suite:
         if single:
             raise UsageError(
@@ -89,11 +64,10 @@ def main(args: argparse.Namespace) -> int:
         suite = _suite_of(args)
         store = open_store(args)
         folder = loose_records(store.root, suite)
-    registry = load(files)
+    registry = load(work.plugins)
     cells = plan_cells(registry, suite)
     cells = shard(cells, *part) if part else cells
     plan = Plan(cells, folder, store)
-    engine = _engine(args)
     states = plan.states()
     for cell, (state, why) in zip(cells, states, strict=True):
         if state == "broken":
@@ -104,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     if folder.exists() and todo and not os.access(folder, os.W_OK):
         raise UsageError(f"the folder {folder} cannot be written; choose another or change its permissions")
     began = time.monotonic()
-    failed = _execute(plan, todo, engine, Work(_device(args), files, limit)) if todo else 0
+    failed = _execute(plan, todo, engine, work) if todo else 0
     if not args.suite:
         _report(plan)
     seconds, done = time.monotonic() - began, len(cells) - failed
@@ -181,65 +155,6 @@ def _names(text: str, split_list: Any) -> list[str]:
             else:
                 names.append(part)
     return names
-
-
-def _part(text: str | None) -> tuple[int, int] | None:
-    """``2/8`` as the second of eight parts."""
-    if text is None:
-        return None
-    i, _, n = text.partition("/")
-    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise UsageError(f"--shard {text}: give I/N with I from 1 to N, such as 1/8")
-    return int(i), int(n)
-
-
-def _seconds(text: str) -> float | None:
-    """``30m`` in seconds."""
-    if text == "none":
-        return None
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text)
-    if not found or not float(found[1]):
-        raise UsageError(f"--time-limit {text[:40]}: give a time such as 90s, 30m, 12h or 2d, or none")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
-
-
-def _engine(args: argparse.Namespace) -> Any:
-    """Where jobs run."""
-    if args.workers is not None and not 1 <= args.workers <= 1024:
-        raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
-    if args.engine == "ray":
-        from mibench.harness.cluster import Cluster
-
-        if args.gpus:
-            raise UsageError("--gpus is for the local engine; ray has its own, see --gpu-share")
-        if args.gpu_share is not None and not 0 < args.gpu_share <= 1:
-            raise UsageError(f"--gpu-share {args.gpu_share}: give a number above 0, up to 1")
-        return Cluster(args.workers, args.address, (args.gpu_share or 1.0) if _device(args) == "cuda" else 0.0)
-    for name in ("address", "gpu_share"):
-        if getattr(args, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is for --engine ray")
-    from mibench.harness.engine import Local
-
-    gpus = tuple(part.strip() for part in (args.gpus or "").split(",") if part.strip())
-    if args.gpus is not None and not (gpus and all(gpu.isalnum() or "-" in gpu for gpu in gpus)):
-        raise UsageError(f"--gpus {args.gpus[:40]}: give their numbers, such as 0,1")
-    if gpus and args.device == "cpu":
-        raise UsageError("--gpus cannot be given beside --device cpu")
-    return Local(args.workers or 1, gpus)
-
-
-def _device(args: argparse.Namespace) -> str:
-    """The device; a ray cluster may have one that this machine has not."""
-    if args.device == "cpu":
-        return "cpu"
-    if args.engine == "ray":
-        return "cuda" if args.device == "cuda" or args.gpu_share else "cpu"
-    import torch
-
-    there = torch.cuda.is_available()
-    if args.device == "cuda" and not there:
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto")
-    return "cuda" if there else "cpu"
 
 
 def _execute(plan: Any, todo: list[Any], engine: Any, work: Any) -> int:

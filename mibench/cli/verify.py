@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mibench.cli.common import add_plugins
+from mibench.cli.jobs import add_jobs, engine_of, work_of
 from mibench.errors import MibenchError, UsageError, one_line
 
 __all__ = ["arguments", "main"]
@@ -20,14 +21,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--sample", type=int, default=3, metavar="K", help="how many cells, drawn at random (default: 3)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the draw (default: another one each time)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="child processes (default: 1)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    add_jobs(parser)
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Compute cells from scratch, in a store of their own, and say of each whether its record stands."""
-    from mibench.cli.run import _device
     from mibench.harness.compare import compare
     from mibench.harness.plan import Plan
     from mibench.harness.records import read_record
@@ -38,12 +37,10 @@ def main(args: argparse.Namespace) -> int:
 
     if args.sample < 1:
         raise UsageError(f"--sample {args.sample}: give a number of at least 1")
-    if not 1 <= args.workers <= 1024:
-        raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
-    located, files = load_suite(args.suite), tuple(str(Path(file).absolute()) for file in args.plugin)
+    located, engine, work = load_suite(args.suite), engine_of(args), work_of(args)
     with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
         store = Store(Path(folder) / "store")
-        told = Plan(plan_cells(load(files), located.suite), located.folder / "records", store)
+        told = Plan(plan_cells(load(work.plugins), located.suite), located.folder / "records", store)
         done = [cell for cell, (state, _) in zip(told.cells, told.states(), strict=True) if state == "done"]
         if not done:
             raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
@@ -55,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
             if event.kind == "failed":
                 why[event.cell] = event.message
 
-        execute(again, cells, args.workers, _device(args.device), files, tell)
+        execute(again, cells, engine, work, tell)
         wrong = 0
         for cell in cells:
             path = again.path(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -115,8 +116,6 @@ class Local:
 
     def wait(self) -> list[tuple[Any, Message]]:
         """See ``Engine``."""
-        import json
-
         if not self.children:
             time.sleep(PATIENCE)
             return []

@@ -1,0 +1,127 @@
+"""How jobs are run: the arguments of the subcommands that run some, and the engine that these ask for."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mibench.errors import UsageError
+
+if TYPE_CHECKING:
+    from mibench.harness.engine import Engine
+    from mibench.harness.run import Work
+
+__all__ = ["add_cluster", "add_jobs", "engine_of", "part_of", "work_of"]
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """--device, --workers, --gpus, --time-limit."""
+    jobs = parser.add_argument_group("jobs (docs/operations.md)")
+    jobs.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    jobs.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="jobs at a time, one torch thread each (default: 1; with ray: its CPUs)",
+    )
+    jobs.add_argument(
+        "--gpus", metavar="0,1", help="the GPUs that jobs are spread over, several each if there are more workers"
+    )
+    jobs.add_argument(
+        "--time-limit",
+        default="24h",
+        metavar="30m",
+        help="for each cell, and for each training: s, m, h or d, or none; what takes longer is stopped (default: 24h)",
+    )
+    parser.set_defaults(engine="local", address=None, gpu_share=None)
+    return jobs
+
+
+def add_cluster(jobs: argparse._ArgumentGroup) -> None:
+    """--shard, --engine, --address, --gpu-share."""
+    jobs.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the models, for a batch scheduler")
+    jobs.add_argument("--engine", choices=["local", "ray"], default="local", help="default: local")
+    jobs.add_argument(
+        "--address", metavar="HOST:PORT", help="of a running ray cluster, or auto (default: one of this machine)"
+    )
+    jobs.add_argument("--gpu-share", type=float, metavar="0.25", help="with ray: of a GPU for each job (default: 1)")
+
+
+def engine_of(args: argparse.Namespace) -> Engine:
+    """Where jobs run.
+
+    Raises:
+        UsageError: for numbers out of range, and options of the other engine.
+    """
+    if args.workers is not None and not 1 <= args.workers <= 1024:
+        raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
+    if args.engine == "ray":
+        from mibench.harness.cluster import Cluster
+
+        if args.gpus:
+            raise UsageError("--gpus is for the local engine; ray has its own, see --gpu-share")
+        if args.gpu_share is not None and not 0 < args.gpu_share <= 1:
+            raise UsageError(f"--gpu-share {args.gpu_share}: give a number above 0, up to 1")
+        return Cluster(args.workers, args.address, (args.gpu_share or 1.0) if _device(args) == "cuda" else 0.0)
+    from mibench.harness.engine import Local
+
+    for name in ("address", "gpu_share"):
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for --engine ray")
+    gpus = tuple(part.strip() for part in (args.gpus or "").split(",") if part.strip())
+    if args.gpus is not None and not (gpus and all(gpu.isalnum() or "-" in gpu for gpu in gpus)):
+        raise UsageError(f"--gpus {args.gpus[:40]}: give their numbers, such as 0,1")
+    if gpus and args.device == "cpu":
+        raise UsageError("--gpus cannot be given beside --device cpu")
+    return Local(args.workers or 1, gpus)
+
+
+def work_of(args: argparse.Namespace) -> Work:
+    """How jobs are done.
+
+    Raises:
+        UsageError: for a device that is not there, a time that is none.
+    """
+    from mibench.harness.run import Work
+
+    return Work(_device(args), tuple(str(Path(file).absolute()) for file in args.plugin), _seconds(args.time_limit))
+
+
+def part_of(args: argparse.Namespace) -> tuple[int, int] | None:
+    """``2/8`` as the second of eight parts.
+
+    Raises:
+        UsageError: for what is no such part.
+    """
+    if args.shard is None:
+        return None
+    i, _, n = args.shard.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise UsageError(f"--shard {args.shard[:40]}: give I/N with I from 1 to N, such as 1/8")
+    return int(i), int(n)
+
+
+def _device(args: argparse.Namespace) -> str:
+    """The device; a ray cluster may have one that this machine has not."""
+    if args.device == "cpu":
+        return "cpu"
+    if args.engine == "ray":
+        return "cuda" if args.device == "cuda" or args.gpu_share else "cpu"
+    import torch
+
+    there = torch.cuda.is_available()
+    if args.device == "cuda" and not there:
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto")
+    return "cuda" if there else "cpu"
+
+
+def _seconds(text: str) -> float | None:
+    """``30m`` in seconds."""
+    if text == "none":
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text)
+    if not found or not float(found[1]):
+        raise UsageError(f"--time-limit {text[:40]}: give a time such as 90s, 30m, 12h or 2d, or none")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
