@@ -30,46 +30,49 @@ def distance(x):
 class Base(Attack):
     published = "x"
 
+    def fit(self, model, members, nonmembers, ctx):
+        self.misbehave()
+
     def score(self, model, x, ctx):
-        self.misbehave(model, x)
+        self.misbehave()
         return {"x": distance(x)}
 
 
 def attack(function):
-    """An attack that calls a function and then scores."""
+    """An attack that calls a function whenever it has its turn."""
     name = function.__name__.replace("_", "-")
-    body = {"__doc__": name, "name": name, "misbehave": lambda self, model, x: function(model, x)}
+    body = {"__doc__": name, "name": name, "misbehave": lambda self: function()}
     MORE[name] = type(name, (Base,), body)
     return function
 
 
 @attack
-def says_goodbye(model, x):
+def says_goodbye():
     sys.exit(0)
 
 
 @attack
-def exits_with_one(model, x):
+def exits_with_one():
     os._exit(1)
 
 
 @attack
-def segfaults(model, x):
+def segfaults():
     ctypes.string_at(0)
 
 
 @attack
-def is_killed(model, x):
+def is_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @attack
-def hangs(model, x):
+def hangs():
     re.match("(a+)+$", 40 * "a" + "b")  # never lets go of the interpreter
 
 
 @attack
-def leaves_a_child(model, x):
+def leaves_a_child():
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -79,30 +82,30 @@ def leaves_a_child(model, x):
 
 
 @attack
-def forks_and_goes_on(model, x):
+def forks_and_goes_on():
     os.fork()  # two processes now score on, and both report
 
 
 @attack
-def floods(model, x):
+def floods():
     print("the beginning of the flood")
-    for _ in range(400):
+    for _ in range(100):
         os.write(1, b"x" * (1 << 18))
     print("the end of the flood")
 
 
 @attack
-def asks_for_too_much(model, x):
+def asks_for_too_much():
     torch.empty(10**15)
 
 
 @attack
-def asks_for_too_much_of_the_gpu(model, x):
+def asks_for_too_much_of_the_gpu():
     torch.empty(10**13, device="cuda")
 
 
 @attack
-def changes_the_world(model, x):
+def changes_the_world():
     torch.set_default_dtype(torch.float16)
     torch.set_default_device("meta")
     torch.set_grad_enabled(True)
@@ -118,7 +121,7 @@ def changes_the_world(model, x):
 
 
 @attack
-def notices(model, x):
+def notices():
     """Fails if anything is not as it was for the first attack."""
     assert torch.get_default_dtype() == torch.float32 and torch.empty(1).device.type == "cpu"
     assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
@@ -129,10 +132,10 @@ def notices(model, x):
 
 
 @attack
-def writes_into_the_store(model, x):
+def writes_into_the_store():
     for file in Path(os.environ["MIBENCH_STORE"]).glob("models/*/tensors.safetensors"):
         raw = bytearray(file.read_bytes())
-        raw[-1] ^= 1
+        raw[-8:] = os.urandom(8)
         file.write_bytes(raw)
 
 
