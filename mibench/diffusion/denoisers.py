@@ -124,6 +124,14 @@ class SufficientDenoiser(NetworkDenoiser):
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
 
 
+def _distances(x: Tensor, points: Tensor) -> Tensor:
+    """Squared distances (B, M) of (B, d) to (M, d), in tiles that stay in a core's cache."""
+    room = (1 << 16 if x.device.type == "cpu" else 1 << 26) // points.shape[1]
+    columns = points.split(max(1, min(len(points), room)))
+    rows = x.split(max(1, room // len(columns[0])))
+    return torch.cat([torch.cat([(part[:, None] - c).square().sum(-1) for c in columns], 1) for part in rows])
+
+
 class ExactDenoiser:
     """The optimal denoiser of a finite set: u_t is a mixture of Gaussians around E[:, 0] x_i.
 
@@ -143,7 +151,6 @@ class ExactDenoiser:
         power = kernel.signal.square().sum(-1, keepdim=True)
         weights = torch.einsum("bj,bji->bi", kernel.signal, kernel.inverse) / power
         estimate = (flat * weights[..., None]).sum(1)
-        distance = torch.cat([(part[:, None] - self.points).square().sum(-1) for part in torch.split(estimate, 256)])
-        mean = torch.softmax(-distance * power / 2, dim=-1) @ self.points
+        mean = torch.softmax(-_distances(estimate, self.points) * power / 2, dim=-1) @ self.points
         residual = flat - kernel.mean[..., None] * mean[:, None]
         return (residual * kernel.inverse[:, -1, :, None]).sum(1).view(u.shape[0], *u.shape[2:])
