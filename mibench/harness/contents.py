@@ -109,7 +109,9 @@ def _needed(store: Store, plans: list[Plan]) -> dict[str, set[str]]:
     for plan in plans:
         for cell in plan.cells:
             found["models"] |= {cell.model_key} | {shadow.model_key for shadow in cell.shadows()}
-            found["logs"] |= {plan.log(cell, kind).name for kind in ("models", "measure")}
+            found["logs"] |= {
+                plan.log(cell, kind, alone).name for kind in ("models", "measure") for alone in (False, True)
+            }
             weights = plan.weights(cell)
             if weights is not None:
                 found["scores" if cell.attack else "samples"].add(cell.key(weights))

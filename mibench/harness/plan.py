@@ -89,7 +89,7 @@ class Plan:
             seconds=0.0,
         ).sealed()
 
-    def log(self, cell: Cell, kind: str) -> Path:
-        """Where the log of a cell's job (or of its model's) is kept."""
-        name = cell.model_key if kind == "models" else cell.key("")
+    def log(self, cell: Cell, kind: str, alone: bool = False) -> Path:
+        """Where the log of a cell's job (or of its model's) is kept; the one that it got alone replaces no other."""
+        name = (cell.model_key if kind == "models" else cell.key("")) + ("-alone" if alone else "")
         return self.store.root / "logs" / f"{name}.log"

@@ -233,7 +233,6 @@ class _Run:
             self._give(job)
 
     def _start(self, job: _Job) -> None:
-        log = self.plan.log(job.cells[0], job.kind)
         count = len({cell.training_key for cell in job.cells}) if job.kind == "models" else 1
         task = {
             "cells": [job_from(cell) for cell in job.cells],
@@ -241,7 +240,7 @@ class _Run:
             "device": self.work.device,
             "plugins": self.work.plugins,
             "store": str(self.plan.store.root),
-            "log": str(log),
+            "log": str(self._log(job)),
             "limit": self.work.limit and self.work.limit * count,
             "titles": [_heading(job.kind, cell) for cell in job.cells],
         }
@@ -354,7 +353,7 @@ class _Run:
         job.claims.clear()
 
     def _log(self, job: _Job) -> Path:
-        return self.plan.log(job.cells[0], job.kind)
+        return self.plan.log(job.cells[0], job.kind, job.alone)
 
     def _tell(self, kind: str, cell: Cell, message: str = "", share: float = 0.0) -> None:
         self.tell(Event(kind, cell, message, share, self._left()))

@@ -145,8 +145,11 @@ class Draws(Attack):
     name = "draws"
     published = "x"
 
+    def fit(self, model, members, nonmembers, ctx):
+        self._direction = torch.randn(members[0].numel()).double() + np.random.randn() + random.random()
+
     def score(self, model, x, ctx):
-        return {"x": torch.randn(len(x)).double() + np.random.randn() + random.random()}
+        return {"x": x.flatten(1) @ self._direction}
 
 
 class Stub(Attack):
