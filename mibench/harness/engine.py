@@ -10,6 +10,7 @@ import time
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import psutil
 __all__ = ["Engine", "Local", "memory_left"]
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+PRELOADED = ["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets", "torch._dynamo"]
 PATIENCE = 0.5
 GRACE = 10.0
 
@@ -64,21 +66,19 @@ class Local:
         self.workers, self.gpus = workers, gpus
         self.children: dict[Any, _Child] = {}
         self._needs = 0
-        self._before: dict[str, str | None] = {}
         self._context = multiprocessing.get_context("forkserver")
 
     def __enter__(self) -> Local:
-        self._before = {name: os.environ.get(name) for name in ENVIRONMENT}
+        self._context.set_forkserver_preload(PRELOADED)
+        before = dict(os.environ)
         os.environ.update(ENVIRONMENT)
-        self._context.set_forkserver_preload(["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets"])
+        forkserver.ensure_running()
+        for name in ENVIRONMENT.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         for child in self.children.values():
             child.process.terminate()
         until = time.monotonic() + GRACE

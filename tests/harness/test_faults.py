@@ -217,7 +217,14 @@ def test_ctrl_c_once_finishes_the_jobs_in_flight(board, start, tmp_path):
     assert notes(tmp_path, "stub") == [1]
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,), (signal.SIGKILL,)])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGINT, signal.SIGINT),
+        pytest.param((signal.SIGTERM,), marks=pytest.mark.slow),
+        pytest.param((signal.SIGKILL,), marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_at_once_with_all_that_it_has_started(board, start, tmp_path, signals):
     folder = board("leaves-a-child", "stub:seconds=500")
     process = start(folder)

@@ -290,6 +290,7 @@ def test_reasons_name_no_folder_of_this_machine():
     assert told.status == "failed" and told.digest == told.content_digest() and told.key == cell("pia").key("")
 
 
+@pytest.mark.slow
 def test_killed_half_way_it_goes_on(suite):
     process = subprocess.Popen(
         [sys.executable, "-m", "mibench", "run", str(suite)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -306,7 +307,9 @@ def test_killed_half_way_it_goes_on(suite):
     assert {path: stamp for path, stamp in stamps(suite / "records").items() if path in kept} == kept
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "meta"])
+@pytest.mark.parametrize(
+    "damage", ["flip", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("truncate", "meta"))]
+)
 def test_a_corrupt_model_is_named_set_aside_and_made_anew(suite, tmp_path, damage):
     text = SUITE.replace('"vp", "hold2"', '"vp"')
     (suite / "suite.toml").write_text(text)
@@ -328,6 +331,7 @@ def test_a_corrupt_model_is_named_set_aside_and_made_anew(suite, tmp_path, damag
     assert healed.returncode == 0 and "4 of 4 cells done" in healed.stdout
 
 
+@pytest.mark.slow
 def test_the_same_cell_gives_the_same_numbers(suite, tmp_path):
     other = tmp_path / "again"
     other.mkdir()
@@ -371,6 +375,7 @@ def test_a_full_disk_is_one_line(suite):
     assert not [path for path in Path(suite).rglob("*.json") if read_record(path).status == "done"]
 
 
+@pytest.mark.slow
 def test_two_recipes_have_records_of_their_own(tmp_path):
     base = ["run", "--defense", "vp", "--attack", "pia", "--samples", 100]
     base += ["--dataset", "digits:members=20,nonmembers=40,reference=200"]
