@@ -127,8 +127,8 @@ class SufficientDenoiser(NetworkDenoiser):
 def _distances(x: Tensor, points: Tensor) -> Tensor:
     """Squared distances (B, M) of (B, d) to (M, d), in tiles that stay in a core's cache."""
     room = (1 << 16 if x.device.type == "cpu" else 1 << 26) // points.shape[1]
-    columns = points.split(max(1, min(len(points), room)))
-    rows = x.split(max(1, room // len(columns[0])))
+    columns = torch.split(points, max(1, min(len(points), room)))
+    rows = torch.split(x, max(1, room // len(columns[0])))
     return torch.cat([torch.cat([(part[:, None] - c).square().sum(-1) for c in columns], 1) for part in rows])
 
 
