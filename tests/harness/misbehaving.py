@@ -162,6 +162,7 @@ class Stub(Attack):
 
     def fit(self, model, members, nonmembers, ctx):
         note(f"stub {self.k}")
+        note(f"gpu {os.environ.get('CUDA_VISIBLE_DEVICES', -1)}")
         time.sleep(self.seconds)
 
     def score(self, model, x, ctx):

@@ -242,6 +242,13 @@ def test_stopped_at_once_with_all_that_it_has_started(board, start, tmp_path, si
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="only where no GPU is used are those of two numbers alike")
+def test_jobs_are_spread_over_gpus(board, tmp_path):
+    assert run(board("stub:seconds=3", seeds=(0, 1, 2, 3)), "--workers", 4, "--gpus", "0,1").returncode == 0
+    assert sorted(notes(tmp_path, "gpu")) == [0, 0, 1, 1]
+
+
+@pytest.mark.slow
 def test_two_runs_on_one_suite_and_store(board, start, tmp_path):
     cells = {"seeds": (0, 1), "defenses": ("vp", "hold2"), "model": "trained"}
     folder, other = (

@@ -1,0 +1,81 @@
+"""The order of jobs, their room and their time, without a job; and the GPU that each is given, with some."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from mibench.harness import engine, estimate
+from mibench.harness.engine import Local
+from mibench.harness.estimate import Clock, guess, shard
+from mibench.harness.suite import Suite, plan_cells
+from mibench.plugins import load
+
+
+@pytest.fixture(scope="module")
+def cells():
+    suite = Suite(
+        datasets=["digits"],
+        defenses=["vp", "hold2"],
+        attacks=["pia", "lira:shadows=2"],
+        seeds=[0, 1, 2],
+        checkpoints=[0.25, 0.5],
+        recipe={"digits": {"steps": 200}},
+    )
+    return plan_cells(load(), suite)
+
+
+@pytest.mark.parametrize("of", [1, 2, 5, 40])
+def test_shards_are_a_partition_that_keeps_trainings_whole(cells, of):
+    parts = [shard(cells, number, of) for number in range(1, of + 1)]
+    assert sorted(cell.path for part in parts for cell in part) == sorted(cell.path for cell in cells)
+    trainings = [{cell.training_key for cell in part} for part in parts]
+    assert not any(one & other for one, other in itertools.combinations(trainings, 2))
+    assert parts == [shard(list(reversed(cells)), number, of)[::-1] for number in range(1, of + 1)]
+
+
+def test_shards_are_about_as_long_as_each_other(cells):
+    costs = [sum(guess("measure", [cell]) for cell in shard(cells, number, 2)) for number in (1, 2)]
+    assert max(costs) < 1.5 * min(costs)
+
+
+def test_longer_recipes_are_guessed_to_be_longer(cells):
+    (short,) = [cell for cell in cells if cell.training_key == cells[0].training_key and not cell.attack][-1:]
+    long = replace(short, recipe=short.recipe.model_copy(update={"steps": 2000}))
+    assert guess("models", [long]) > 3 * guess("models", [short]) > 0
+
+
+def test_time_left_is_what_is_left_at_the_pace_so_far(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: now[0])
+    clock = Clock()
+    assert clock.left({"measure": 10.0}, 1) is None  # nothing is known yet
+    clock.start("a", "measure", 2.0)
+    now[0] = 6.0
+    clock.end("a", 1 << 31)
+    assert clock.left({"measure": 10.0}, 1) == pytest.approx(30.0)  # three times as long as guessed
+    assert clock.left({"measure": 10.0}, 2) == pytest.approx(15.0)
+    assert clock.left({"models": 10.0}, 1) == pytest.approx(30.0)  # no better guess than that of the others
+    clock.start("b", "models", 4.0)
+    now[0] = 8.0
+    clock.progress("b", 0.25)
+    assert clock.left({}, 1) == pytest.approx(6.0)  # a quarter in two seconds
+    assert clock.memory == {"models": estimate.MEMORY, "measure": 1 << 31}
+
+
+def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
+    class Process:
+        pid = 0
+
+    def child(memory):
+        return engine._Child(Process(), None, None, memory)
+
+    monkeypatch.setattr(engine, "memory_left", lambda: 10)
+    monkeypatch.setattr(engine, "_held", lambda pid: 3)
+    local = Local(2)
+    assert local.room(100)  # the first always starts
+    local.children["a"] = child(7)
+    assert local.room(6) and not local.room(7)  # four are promised to the other
+    local.children["b"] = child(1)
+    assert not local.room(0)
+    assert engine.memory_left() == 10
