@@ -192,10 +192,11 @@ def test_moments_on_a_gpu() -> None:
         assert a.device.type == "cpu" and (a - b).norm() <= 1e-10 * b.norm()
 
 
+@pytest.mark.parametrize("width", [256, pytest.param(2048, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reference", ["pytorch-fid", "sqrtm"])
-def test_agrees_with_the_published_distance(reference: str) -> None:
-    """On features of full rank; `benchmarks/frechet_speed.py` shows it with 2048."""
-    x, y = moments(features(0, 5000, 256)), moments(features(1, 5000, 256))
+def test_agrees_with_the_published_distance(reference: str, width: int) -> None:
+    """On features of full rank; `benchmarks/frechet_speed.py` times it."""
+    x, y = moments(features(0, 5000, width)), moments(features(1, 5000, width))
     arrays = [z.numpy() for z in (*x, *y)]
     if reference == "pytorch-fid":
         fid_score = pytest.importorskip("pytorch_fid.fid_score", reason="pytorch-fid or torchvision is missing")
