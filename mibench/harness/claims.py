@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,8 +39,10 @@ class Claims:
         return True
 
     def give(self, name: str) -> None:
-        """Let go of a name."""
+        """Let go of a name; its file goes first, so that none is left."""
         lock = self.held.pop(name, None)
         if lock is not None:
+            with suppress(OSError):
+                os.unlink(lock.lock_file)
             with suppress(OSError):
                 lock.release()

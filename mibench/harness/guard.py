@@ -56,6 +56,8 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
             end = {}
         _sweep(child)
         watch.drain()
+        if end and watch.end:
+            end |= watch.end
     with contextlib.suppress(OSError):
         pipe.send_bytes(json.dumps(end).encode())
 
@@ -108,7 +110,7 @@ class _Watch:
         self.since = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        """How the job ended.
+        """How the job ended, if it has not said so itself.
 
         Raises:
             OSError: the driver is gone.
@@ -119,9 +121,8 @@ class _Watch:
                 raise BrokenPipeError
             pid, status, usage = os.wait4(self.child, os.WNOHANG)
             if pid:
-                self.drain()
-                end = self.end or {"end": _verdict(os.waitstatus_to_exitcode(status))}
-                return end | {"held": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)}
+                held = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                return {"end": _verdict(os.waitstatus_to_exitcode(status)), "held": held}
             if self.limit is not None and self._used() > self.limit:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.child, signal.SIGUSR1)  # where it hangs, for the log
@@ -130,7 +131,7 @@ class _Watch:
                 return {"end": f"it took more than the time limit of {_span(self.limit)} and was stopped"}
 
     def drain(self) -> None:
-        """Take what is left in the pipes."""
+        """Take what is left in the pipes, when nobody writes any more."""
         while self._listen(0):
             pass
 

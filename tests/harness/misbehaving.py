@@ -82,6 +82,13 @@ def leaves_a_child():
 
 
 @attack
+def leaves_a_flood():
+    if os.fork() == 0:
+        while True:
+            os.write(1, b"x" * (1 << 18))
+
+
+@attack
 def forks_and_goes_on():
     os.fork()  # two processes now score on, and both report
 
