@@ -9,11 +9,17 @@ from typing import Any
 
 from mibench.harness.cells import Cell
 
-__all__ = ["Clock", "guess", "shard"]
+__all__ = ["Clock", "guess", "shard", "sort"]
 
-FLOPS, STEP, CELL = 1e10, 1e-3, 1.0
+FLOPS, STEP, CELL, EXACT = 1e11, 1e-3, 1.0, 1e-4
 UNETS = {"unet-tiny": 2e8, "unet-cifar": 1.2e10}
+ASKED = 2e4  # of a model by an attack: some hundred samples, at some dozens of points each
 MEMORY = 1 << 29
+
+
+def sort(kind: str, cells: list[Cell]) -> str:
+    """By what of its job's time and memory are learnt: "models", "measure" or "exact", which has no network."""
+    return kind if cells[0].model == "trained" else "exact"
 
 
 def guess(kind: str, cells: list[Cell]) -> float:
@@ -21,14 +27,14 @@ def guess(kind: str, cells: list[Cell]) -> float:
     if kind == "models":
         ends = {cell.training_key: cell for cell in cells if cell.model == "trained"}
         return CELL + sum(cell.recipe.steps * (STEP + 3 * cell.recipe.batch * _pass(cell)) for cell in ends.values())
-    sampled = sum(
-        cell.utility.samples * cell.utility.evaluations * _pass(cell) for cell in cells if cell.attack is None
-    )
-    return CELL * len(cells) + sampled
+    asked = (ASKED if cell.attack else cell.utility.samples * cell.utility.evaluations for cell in cells)
+    return sum(CELL + evaluations * _pass(cell) for evaluations, cell in zip(asked, cells, strict=True))
 
 
 def _pass(cell: Cell) -> float:
     """Seconds of one sample's way through the network."""
+    if cell.model != "trained":
+        return EXACT
     recipe = cell.recipe
     return UNETS.get(recipe.network, 4.0 * recipe.depth * recipe.width**2) / FLOPS
 
@@ -67,19 +73,19 @@ class Clock:
     """Seconds and memory of the jobs of this run.
 
     Attributes:
-        memory: by kind of job, the most bytes that one has held, 0.5 GiB at least.
+        memory: by sort of job, the most bytes that one has held, 0.5 GiB at least.
     """
 
     def __init__(self) -> None:
-        self.memory = {"models": MEMORY, "measure": MEMORY}
+        self.memory = dict.fromkeys(("models", "measure", "exact"), MEMORY)
         self._taken = dict.fromkeys(self.memory, 0.0)
         self._guessed = dict.fromkeys(self.memory, 0.0)
         self._running: dict[Any, tuple[str, float, float]] = {}
         self._share: dict[Any, float] = {}
 
-    def start(self, job: Any, kind: str, guessed: float) -> None:
+    def start(self, job: Any, sort: str, guessed: float) -> None:
         """A job begins."""
-        self._running[job] = (kind, guessed, time.monotonic())
+        self._running[job] = (sort, guessed, time.monotonic())
 
     def progress(self, job: Any, share: float) -> None:
         """It has done this share of its work, or more."""
@@ -87,32 +93,32 @@ class Clock:
 
     def end(self, job: Any, memory: int) -> None:
         """It has ended, and has held so many bytes."""
-        kind, guessed, began = self._running.pop(job)
+        sort, guessed, began = self._running.pop(job)
         self._share.pop(job, None)
-        self._taken[kind] += time.monotonic() - began
-        self._guessed[kind] += guessed
-        self.memory[kind] = max(self.memory[kind], memory)
+        self._taken[sort] += time.monotonic() - began
+        self._guessed[sort] += guessed
+        self.memory[sort] = max(self.memory[sort], memory)
 
     def left(self, waiting: dict[str, float], workers: int) -> float | None:
         """Seconds until all is done, None where nothing is known yet.
 
         Args:
-            waiting: guessed seconds of the jobs that have not begun, by kind.
+            waiting: guessed seconds of the jobs that have not begun, by sort.
             workers: how many go at a time.
         """
         taken, guessed, now = self._taken.copy(), self._guessed.copy(), time.monotonic()
-        for job, (kind, seconds, began) in self._running.items():
+        for job, (sort, seconds, began) in self._running.items():
             share = self._share.get(job, 0.0)
             if share > 0:
-                taken[kind] += now - began
-                guessed[kind] += share * seconds
+                taken[sort] += now - began
+                guessed[sort] += share * seconds
         if not any(guessed.values()):
             return None
         overall = sum(taken.values()) / sum(guessed.values())
-        rate = {kind: taken[kind] / guessed[kind] if guessed[kind] else overall for kind in self.memory}
-        left = sum(rate[kind] * seconds for kind, seconds in waiting.items())
-        for job, (kind, seconds, began) in self._running.items():
+        rate = {sort: taken[sort] / guessed[sort] if guessed[sort] else overall for sort in self.memory}
+        left = sum(rate[sort] * seconds for sort, seconds in waiting.items())
+        for job, (sort, seconds, began) in self._running.items():
             share = self._share.get(job, 0.0)
-            whole = (now - began) / share if share > 0 else rate[kind] * seconds
+            whole = (now - began) / share if share > 0 else rate[sort] * seconds
             left += max(0.0, whole - (now - began))
         return left / workers

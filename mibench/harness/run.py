@@ -19,7 +19,7 @@ from mibench.errors import MibenchError, Stopped
 from mibench.harness.cells import Cell, job_from
 from mibench.harness.claims import Claims
 from mibench.harness.engine import Engine
-from mibench.harness.estimate import Clock, guess
+from mibench.harness.estimate import Clock, guess, sort
 from mibench.harness.plan import Plan
 from mibench.harness.records import Record, write_record
 from mibench.harness.stop import Stop
@@ -197,7 +197,9 @@ class _Run:
         """Begin jobs while there is room, the longest first."""
         now = time.monotonic()
         for job in reversed(self.queue.copy()):
-            if any(other.alone for other in self.running) or not self.engine.room(self.clock.memory[job.kind]):
+            if any(other.alone for other in self.running) or not self.engine.room(
+                self.clock.memory[sort(job.kind, job.cells)]
+            ):
                 return
             if job.again > now or (job.alone and self.running):
                 continue
@@ -244,7 +246,7 @@ class _Run:
             "limit": self.work.limit and self.work.limit * count,
             "titles": [_heading(job.kind, cell) for cell in job.cells],
         }
-        self.clock.start(job, job.kind, guess(job.kind, job.cells))
+        self.clock.start(job, sort(job.kind, job.cells), guess(job.kind, job.cells))
         self.engine.start(job, task)
         self.running.add(job)
 
@@ -364,9 +366,9 @@ class _Run:
         if now > self.looked + 1.0:
             waiting: dict[str, float] = defaultdict(float)
             for job in self.queue:
-                waiting[job.kind] += guess(job.kind, job.cells)
+                waiting[sort(job.kind, job.cells)] += guess(job.kind, job.cells)
             for group in self.waiting.values():
-                waiting["measure"] += guess("measure", group)
+                waiting[sort("measure", group)] += guess("measure", group)
             self.looked, self.left = now, self.clock.left(waiting, self.engine.workers)
         return self.left
 

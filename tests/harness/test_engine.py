@@ -60,7 +60,7 @@ def test_time_left_is_what_is_left_at_the_pace_so_far(monkeypatch):
     now[0] = 8.0
     clock.progress("b", 0.25)
     assert clock.left({}, 1) == pytest.approx(6.0)  # a quarter in two seconds
-    assert clock.memory == {"models": estimate.MEMORY, "measure": 1 << 31}
+    assert clock.memory == {"models": estimate.MEMORY, "measure": 1 << 31, "exact": estimate.MEMORY}
 
 
 def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
