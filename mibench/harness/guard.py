@@ -34,7 +34,7 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
         job: what ``worker.main`` takes, and "titles" for the head of the log, "environment" to set, "limit" in seconds
             for each cell of the job, or None.
         pipe: takes messages as in ``Report``, and then ``{"end": what is wrong, or nothing, "memory": whether that was memory,
-            "held": bytes at most}``.
+            "killed": whether somebody else has killed it, "held": bytes at most}``.
     """
     os.setsid()  # Ctrl-C at a terminal is for the driver alone
     _prctl(SUBREAPER, 1)
@@ -122,7 +122,8 @@ class _Watch:
             pid, status, usage = os.wait4(self.child, os.WNOHANG)
             if pid:
                 held = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                return {"end": _verdict(os.waitstatus_to_exitcode(status)), "held": held}
+                code = os.waitstatus_to_exitcode(status)
+                return {"end": _verdict(code), "killed": code == -signal.SIGKILL, "held": held}
             if self.limit is not None and self._used() > self.limit:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.child, signal.SIGUSR1)  # where it hangs, for the log

@@ -93,8 +93,9 @@ def make_models(
 ) -> None:
     """Make and store the models of cells that differ in seed, shadow and checkpoint alone.
 
-    Those to be trained are trained together where that is measured to be faster. A training that was interrupted goes on
-    where it was kept last, together with the same others or alone as it was begun, to the same weights on the same device.
+    Shadow models are trained together where that is possible and measured to be faster; else one by one, by the same sums,
+    so that their weights do not depend on it, nor on which others are made beside them. A training that was interrupted goes
+    on where it was kept last, as it was begun, to the same weights on the same device.
 
     Args:
         cells: whose models are to be made.
@@ -124,8 +125,11 @@ def make_models(
         key = digest_of([one.first.training_key for one in some])
         return Partial(store, key, facts, title, say, every)
 
-    alone = [partial(one.first.model_title, one) for one in trainings]
-    whole = partial(f"the training of {len(trainings)} models of {trainings[0].first.defense.label}", *trainings)
+    first, alone = trainings[0].first, [partial(one.first.model_title, one) for one in trainings]
+    if not (first.shadow and can_train_together(first.defense, [one.model for one in trainings])):
+        _train_alone(trainings, store, device, progress, alone, say, stacked=False)
+        return
+    whole = partial(f"the training of {len(trainings)} models of {first.defense.label}", *trainings)
     if len(trainings) > 1 and not any(one.there for one in alone) and (whole.there or _pays(trainings, say)):
         try:
             _train_together(trainings, store, device, progress, whole)
@@ -133,14 +137,12 @@ def make_models(
         except FloatingPointError as error:
             say(f"trained together a loss left the finite numbers ({error}); one by one now")
             whole.drop()
-    _train_alone(trainings, store, device, progress, alone, say)
+    _train_alone(trainings, store, device, progress, alone, say, stacked=True)
 
 
 def _pays(trainings: list[_Training], say: Callable[[str], None]) -> bool:
-    """Whether training together is possible, and faster."""
+    """Whether training together is faster."""
     first = trainings[0].first
-    if not can_train_together(first.defense):
-        return False
     models, members = [one.model for one in trainings], [one.members for one in trainings]
     speed = fastest(first.defense, models, members, first.recipe, [one.seed for one in trainings])
     say(
@@ -180,8 +182,9 @@ def _train_alone(
     progress: Progress,
     partials: list[Partial],
     say: Callable[[str], None],
+    stacked: bool,
 ) -> None:
-    """Train one after the other, and store each when it is done.
+    """Train one after the other, and store each when it is done; stacked, as if together with none.
 
     Raises:
         MibenchError: where one could not be trained, after all others.
@@ -191,7 +194,11 @@ def _train_alone(
         partial.begin()
     for k, (one, partial) in enumerate(zip(trainings, partials, strict=True)):
         partial.begin()
+        share = _share(progress, k, len(trainings))
         try:
+            if stacked:
+                _train_together([one], store, device, share, partial)
+                continue
             with compiled(one.model, one.first.recipe, say):
                 facts = train(
                     one.first.defense,
@@ -199,7 +206,7 @@ def _train_alone(
                     one.members,
                     one.first.recipe,
                     one.seed,
-                    _share(progress, k, len(trainings)),
+                    share,
                     snapshots=_checkpoints([one]),
                     keep=one.snapshots.__setitem__,
                     bookmark=partial,

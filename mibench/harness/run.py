@@ -268,12 +268,7 @@ class _Run:
             self.running.discard(job)
             self.clock.end(job, message.get("held", 0))
             if "lost" in message and job.lives > 1:
-                self._tell(
-                    "say", cell, f"{cell.model_title}: a worker was lost ({message['lost']}); its job begins anew"
-                )
-                self._add(
-                    job.kind, [job.cells[place] for place in sorted(job.open)], alone=job.alone, lives=job.lives - 1
-                )
+                self._once_more(job, [job.cells[place] for place in sorted(job.open)], message["lost"])
             else:
                 self._settle(job, message)
             self._give(job)
@@ -282,8 +277,12 @@ class _Run:
         """What a job that has ended leaves behind. Success is a valid result, not an exit code."""
         verdict = message["end"] if "end" in message else f"{LIVES} workers were lost: {message['lost']}"
         again = bool(message.get("memory")) and not job.alone
+        killed = bool(message.get("killed")) and job.lives > 1
         if job.kind == "models":
             left = [cell for cell in job.cells if not self._made(cell, told=True)]
+            if left and killed:
+                self._once_more(job, left, verdict)
+                left = []
             parts = [list(part) for _, part in itertools.groupby(left, key=lambda cell: cell.training_key)]
             for part in parts if again else []:
                 self._add("models", part, alone=len(parts) == 1)
@@ -297,6 +296,8 @@ class _Run:
         for cell in blamed:
             if again:
                 self._alone(cell)
+            elif killed:
+                self._once_more(job, [cell], verdict)
             else:
                 self._fail(cell, verdict or "the worker gave it no answer", self._log(job))
         rest = [cell for cell in left if cell not in blamed]
@@ -325,6 +326,12 @@ class _Run:
             self._fail(cell, str(error), self._log(job))
         else:
             self._tell("done", cell)
+
+    def _once_more(self, job: _Job, cells: list[Cell], why: str) -> None:
+        """The worker has died through no fault that is known: what it was at is tried again."""
+        title = cells[0].model_title if job.kind == "models" else cells[0].title
+        self._tell("say", cells[0], f"{title}: {why}; it is tried again")
+        self._add(job.kind, cells, alone=job.alone, lives=job.lives - 1)
 
     def _alone(self, cell: Cell) -> None:
         """The memory may have been its neighbours': they are not to be blamed, and neither is this cell, until it is alone."""
@@ -389,11 +396,12 @@ def _models(cell: Cell) -> list[Cell]:
 
 
 def _trainings(models: list[Cell]) -> list[list[Cell]]:
-    """Models in groups of one job each: all checkpoints of one training, and trainings that may go together."""
-    alike: dict[str, dict[str, list[Cell]]] = {}
+    """Models in groups of one job each: all checkpoints of a training, and the trainings that go with it."""
+    alike: dict[tuple[str, bool], dict[str, list[Cell]]] = {}
     for cell in models:
-        kin = replace(cell, seed=0, shadow=None, checkpoint=0) if cell.model == "trained" else cell
-        alike.setdefault(kin.model_key, {}).setdefault(cell.training_key, []).append(cell)
+        kin = replace(cell, shadow=None, checkpoint=0, seed=cell.seed if cell.model == "trained" else 0)
+        company = kin.model_key, cell.shadow is not None  # shadows of one target; exact models of all seeds
+        alike.setdefault(company, {}).setdefault(cell.training_key, []).append(cell)
     groups = []
     for trainings in alike.values():
         each = list(trainings.values())

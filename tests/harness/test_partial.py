@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ CELLS = {
     "alone": [cell(model="trained", recipe=RECIPE), cell(model="trained", recipe=RECIPE, checkpoint=12)],
     "one by one": [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1)],
     "together": [
-        cell(model="trained", recipe=RECIPE, seed=seed, checkpoint=checkpoint)
-        for seed in (0, 1)
+        replace(cell(model="trained", recipe=RECIPE, checkpoint=checkpoint), shadow=("offline", k))
+        for k in (0, 1)
         for checkpoint in (0, 12)
     ],
 }
@@ -86,6 +87,15 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
     assert not list((store.root / "partials").iterdir())
     facts = store.meta("models", CELLS[way][0].model_key)
     assert facts["together"] == (2 if way == "together" else 1)
+
+
+def test_shadow_models_are_the_same_together_and_one_by_one(store, tmp_path, monkeypatch):
+    expected, other = made("together", store, monkeypatch), Store(tmp_path / "other")
+    monkeypatch.setattr(models, "_pays", lambda trainings, say: False)
+    models.make_models(CELLS["together"][2:], other, "cpu", lambda done, total: None, print)
+    models.make_models(CELLS["together"][:2], other, "cpu", lambda done, total: None, print)
+    assert digests("together", other) == expected
+    assert other.meta("models", CELLS["together"][0].model_key)["together"] == 1
 
 
 class Interrupted(Exception):
