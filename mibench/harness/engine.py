@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,10 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY"
 PRELOADED = ["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets", "torch._dynamo"]
 PATIENCE = 0.5
 GRACE = 10.0
+GROUPS = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 Message = dict[str, Any]
 
@@ -65,6 +70,7 @@ class Local:
     def __init__(self, workers: int, gpus: tuple[str, ...] = ()) -> None:
         self.workers, self.gpus = workers, gpus
         self.children: dict[Any, _Child] = {}
+        self._lost: list[tuple[Any, Message]] = []
         self._needs = 0
         self._context = multiprocessing.get_context("forkserver")
 
@@ -109,20 +115,19 @@ class Local:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
+        except (EOFError, OSError) as error:
+            self._lost.append((job, {"lost": f"no process could be started: {str(error) or type(error).__name__}"}))
+        else:
+            self.children[job] = _Child(process, ours, gpu, self._needs)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        self.children[job] = _Child(process, ours, gpu, self._needs)
+            theirs.close()
 
     def wait(self) -> list[tuple[Any, Message]]:
         """See ``Engine``."""
-        if not self.children:
-            time.sleep(PATIENCE)
-            return []
-        said: list[tuple[Any, Message]] = []
-        ready = wait(
-            [part for child in self.children.values() for part in (child.pipe, child.process.sentinel)], PATIENCE
-        )
+        said, self._lost = self._lost, []
+        parts = [part for child in self.children.values() for part in (child.pipe, child.process.sentinel)]
+        ready = wait(parts, 0.0 if said else PATIENCE)
         for job, child in list(self.children.items()):
             over = child.process.sentinel in ready
             message: Message = {}
@@ -157,14 +162,29 @@ def _held(pid: int) -> int:
     return held
 
 
-def memory_left() -> int:
-    """Bytes that are free on this machine, or in the control group that a batch scheduler has put this process in."""
+def memory_left(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that are free on this machine, and in all control groups that hold this process (version 1 and 2).
+
+    Args:
+        groups: which groups hold it.
+        root: where they are described.
+    """
     left = int(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError, IndexError):
-        group = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        folder = Path("/sys/fs/cgroup") / group[3:].strip("/")
-        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        if limit != "max":
-            cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            left = min(left, int(limit) - int(used) + int(cache["inactive_file"]))
+    with suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in ("", "memory"):
+                names, top = GROUPS[controllers], root / controllers
+                folder = top / path.strip("/")
+                for place in (folder, *folder.parents[: len(folder.parts) - len(top.parts)]):
+                    left = int(min(left, _left_of(place, *names)))
     return left
+
+
+def _left_of(group: Path, limit: str, used: str, cache: str) -> float:
+    """Bytes that a control group may still take; infinite where it says nothing."""
+    with suppress(OSError, ValueError, KeyError):
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        most, now = (int((group / name).read_text()) for name in (limit, used))
+        return most - now + int(facts[cache])
+    return math.inf

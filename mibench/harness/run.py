@@ -152,7 +152,8 @@ class _Run:
                 if not self.running and (stop.asked or not self.queue):
                     break
                 for job, message in self.engine.wait():
-                    self._hear(job, message)
+                    if not stop.now:  # else it may have been stopped with this process
+                        self._hear(job, message)
         if stop.now or stop.asked:
             raise Stopped(stop.now)
         return self.failed

@@ -79,3 +79,35 @@ def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
     local.children["b"] = child(1)
     assert not local.room(0)
     assert engine.memory_left() == 10
+
+
+GROUPS = {
+    2: ("0::/a/b", "", ("memory.max", "memory.current", "inactive_file")),
+    1: ("4:cpu:/\n9:memory:/a/b", "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")),
+}
+
+
+@pytest.mark.parametrize("version", GROUPS)
+def test_the_memory_of_control_groups_counts_also_that_of_outer_ones(version, tmp_path):
+    text, top, (limit, used, cache) = GROUPS[version]
+    (tmp_path / "cgroup").write_text(f"{text}\n")
+    folder = tmp_path / top / "a"
+    (folder / "b").mkdir(parents=True)
+    for place, most in ((folder, "5000"), (folder / "b", "max")):
+        for name, content in ((limit, most), (used, "3000"), ("memory.stat", f"anon 1\n{cache} 700")):
+            (place / name).write_text(f"{content}\n")
+    assert engine.memory_left(tmp_path / "cgroup", tmp_path) == 2700
+    (folder / limit).write_text("max\n")
+    assert engine.memory_left(tmp_path / "cgroup", tmp_path) > 1 << 20
+    assert engine.memory_left(tmp_path / "none", tmp_path) > 1 << 20
+
+
+def test_a_job_that_cannot_be_started_is_lost(monkeypatch):
+    def fails(self):
+        raise EOFError
+
+    with Local(1) as local:
+        monkeypatch.setattr(local._context.Process, "start", fails)
+        local.start("job", {})
+        assert local.wait() == [("job", {"lost": "no process could be started: EOFError"})]
+        assert not local.children
