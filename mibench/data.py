@@ -63,14 +63,24 @@ class Split:
 
     @functools.cached_property
     def near_duplicates(self) -> int:
-        """Non-members that lie closer to a member than a tenth of the median distance between neighbouring samples."""
-        typical = nearest(self.reference, self.members).median()
-        return int((nearest(self.nonmembers, self.members) < typical / 10).sum())
+        """Non-members that are members, or closer to one than a tenth of the median distance between neighbouring samples."""
+        known = set(_items(self.members))
+        others = torch.tensor([item not in known for item in _items(self.reference)])
+        copies = torch.tensor([item in known for item in _items(self.nonmembers)])
+        if not others.any():
+            return int(copies.sum())
+        typical = nearest(self.reference[others], self.members).median()
+        return int((copies | (nearest(self.nonmembers, self.members) < typical / 10)).sum())
 
 
 def calibration(part: Tensor) -> int:
     """How many samples of a part are for calibration."""
     return max(1, round(CALIBRATION * len(part)))
+
+
+def _items(x: Tensor) -> list[bytes]:
+    """Each of (B, *item), bit for bit."""
+    return [item.tobytes() for item in x.contiguous().numpy()]
 
 
 def nearest(x: Tensor, points: Tensor) -> Tensor:

@@ -137,6 +137,17 @@ def test_near_duplicates_counts_what_is_planted() -> None:
     assert replace(data, nonmembers=nonmembers).near_duplicates == 2
 
 
+def test_copies_are_counted_however_many_the_pool_has() -> None:
+    """Where half of the reference are copies, too, the typical distance is that of the others."""
+    data = split(Digits(), 0)
+    nonmembers, reference = data.nonmembers.clone(), data.reference.clone()
+    nonmembers[:30] = data.members[:30]
+    reference[: len(reference) * 2 // 3] = data.members[0]
+    assert replace(data, nonmembers=nonmembers, reference=reference).near_duplicates == 30
+    all_copies = data.members[:1].expand_as(reference).clone()
+    assert replace(data, nonmembers=nonmembers, reference=all_copies).near_duplicates == 30
+
+
 def test_nearest_is_the_smallest_distance() -> None:
     g = torch.Generator().manual_seed(0)
     x, points = torch.randn(1500, 2, 3, generator=g), torch.randn(7, 2, 3, generator=g)

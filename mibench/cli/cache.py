@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mibench.cli.common import add_plugins, add_store, open_store
 from mibench.errors import MibenchError, UsageError
@@ -34,7 +35,14 @@ def main(args: argparse.Namespace) -> int:
     if args.prune and in_use(store):
         raise MibenchError(f"a run is using the store {store.root}; prune it when that has ended")
     registry = load(tuple(args.plugin))
-    plans = [Plan(plan_cells(registry, one.suite), one.folder / "records", store) for one in suites]
+    plans = []
+    for one in suites:
+        try:
+            cells = plan_cells(registry, one.suite)
+        except MibenchError as error:  # such as data that are not here
+            print(f"note: of {suite_name(one.folder)} only what records need is counted: {error}", file=sys.stderr)
+            cells = []
+        plans.append(Plan(cells, one.folder / "records", store))
     found = contents(store, plans)
     spare = [artifact for artifact in found if not artifact.needed]
     print(f"{'kind':10}{'count':>8}{'size':>12}   not needed")

@@ -11,7 +11,7 @@ from typing import Any
 
 from mibench.cli.common import add_plugins, add_store, open_store
 from mibench.cli.jobs import add_cluster, add_jobs, engine_of, part_of, work_of
-from mibench.errors import MibenchError, UsageError
+from mibench.errors import MibenchError, UsageError, one_line
 
 __all__ = ["arguments", "main"]
 
@@ -84,7 +84,10 @@ def main(args: argparse.Namespace) -> int:
     seconds, done = time.monotonic() - began, len(cells) - failed
     print(f"{done} of {len(cells)} cells done, {len(todo) - failed} now, {failed} failed, {seconds:.0f} s")
     if failed:
-        print("run the same command again to retry what failed", file=sys.stderr)
+        print(
+            "run the same command again to retry what failed; `mibench log CELL` prints what its job has said",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 
@@ -189,7 +192,7 @@ def _execute(plan: Any, todo: list[Any], engine: Any, work: Any) -> int:
                 "done": f"done     {title}",
                 "say": f"note     {event.message}",
             }[event.kind]
-            bar.write(text, file=sys.stderr)
+            bar.write(one_line(text), file=sys.stderr)
 
         return execute(plan, todo, engine, work, tell)
 

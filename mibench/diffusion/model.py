@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -19,6 +21,7 @@ from mibench.errors import MibenchError, NotApplicable
 __all__ = ["Cost", "Memory", "Model"]
 
 LEVELS = get_args(Access)
+AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, where nothing is differentiated
 
 
 @dataclass
@@ -170,7 +173,16 @@ class Model:
         return self._answer(u, t)
 
     def _answer(self, u: Tensor, t: float | Tensor) -> Tensor:
-        if self.memory is None or torch.is_grad_enabled() or isinstance(t, Tensor):
+        if torch.is_grad_enabled():
+            return self._denoiser(u, self.kernel(t))
+        rows = max(1, AT_ONCE // math.prod(self.shape))
+        parts = torch.split(u, rows)
+        times: Sequence[float | Tensor] = torch.split(t, rows) if isinstance(t, Tensor) else [t] * len(parts)
+        found = [self._recalled(part, time) for part, time in zip(parts, times, strict=True)]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _recalled(self, u: Tensor, t: float | Tensor) -> Tensor:
+        if self.memory is None or isinstance(t, Tensor):
             return self._denoiser(u, self.kernel(t))
         return self.memory.recall(self._denoiser, u, t, self.kernel(t))
 

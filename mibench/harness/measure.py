@@ -145,7 +145,9 @@ class _Bench:
             return [replace(shadow, model=_counted(shadow.model, cost)) for shadow in known]
 
         def draw(count: int) -> Tensor:
-            return sample(_counted(self._released, model.cost), count, Context(cell.seed).generator("samples"))
+            own = _counted(self._released, model.cost)
+            own.memory = None
+            return sample(own, count, Context(cell.seed).generator("samples"))
 
         auxiliary = self.data.reference.to(self.device, torch.float64)
         return Context(
@@ -240,12 +242,18 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
     computed once. Scores that are in the store already are not computed again.
     """
     bench = _Bench(cells, store, device, report)
+    if close := bench.data.near_duplicates:
+        report.say(
+            f"{bench.target.labels['dataset']}: {close} of {len(bench.data.nonmembers)} non-members are members too, or nearly: "
+            "no attack can tell these apart"
+        )
     running: list[_Attacker] = []
     for place, cell in enumerate(cells):
         with bench.guarded(place, 0, running):
             began = time.monotonic()
             model = bench.released(cell)
             if cell.attack is None:
+                model.memory = None  # no state of a sampler is asked for twice
                 metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]), report.say)
                 report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
             elif not bench.judge(place):

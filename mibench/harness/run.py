@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -190,7 +189,7 @@ class _Run:
                 why = [self.hopeless[m.model_key] for m in _models(cell) if m.model_key in self.hopeless]
                 ready += [] if why else [cell]
                 if why:
-                    self._fail(cell, why[0], self.plan.log(cell, "models"))
+                    self._fail(cell, why[0])
             if ready:
                 self._add("measure", ready)
 
@@ -243,7 +242,7 @@ class _Run:
             "device": self.work.device,
             "plugins": self.work.plugins,
             "store": str(self.plan.store.root),
-            "log": str(self._log(job)),
+            "log": str(self.plan.log(job.cells[0], job.kind, job.alone)),
             "limit": self.work.limit and self.work.limit * count,
             "titles": [_heading(job.kind, cell) for cell in job.cells],
         }
@@ -300,7 +299,7 @@ class _Run:
             elif killed:
                 self._once_more(job, [cell], verdict)
             else:
-                self._fail(cell, verdict or "the worker gave it no answer", self._log(job))
+                self._fail(cell, verdict or "the worker gave it no answer")
         rest = [cell for cell in left if cell not in blamed]
         if rest:  # what the one who broke the process has cost the others
             self._add("measure", rest)
@@ -317,14 +316,14 @@ class _Run:
             if message.get("memory") and not job.alone:
                 self._alone(cell)
             else:
-                self._fail(cell, message["failed"], self._log(job))
+                self._fail(cell, message["failed"])
             return
         try:
             write_record(self.plan.path(cell), Record.model_validate(message["record"]))
         except ValidationError as error:
-            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}", self._log(job))
+            self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}")
         except MibenchError as error:
-            self._fail(cell, str(error), self._log(job))
+            self._fail(cell, str(error))
         else:
             self._tell("done", cell)
 
@@ -349,21 +348,18 @@ class _Run:
             self._tell("trained", cell)
         return True
 
-    def _fail(self, cell: Cell, message: str, log: Path) -> None:
-        """A cell that failed has a record that says so; where its log lies is for this machine alone."""
+    def _fail(self, cell: Cell, message: str) -> None:
+        """A cell that failed has a record that says so."""
         self.failed += 1
         with suppress(MibenchError):
             if not self._done(cell):  # by another run
                 write_record(self.plan.path(cell), self.plan.failure(cell, message))
-        self._tell("failed", cell, f"{message} (log: {log})")
+        self._tell("failed", cell, message)
 
     def _give(self, job: _Job) -> None:
         for name in job.claims:
             self.claims.give(name)
         job.claims.clear()
-
-    def _log(self, job: _Job) -> Path:
-        return self.plan.log(job.cells[0], job.kind, job.alone)
 
     def _tell(self, kind: str, cell: Cell, message: str = "", share: float = 0.0) -> None:
         self.tell(Event(kind, cell, message, share, self._left()))

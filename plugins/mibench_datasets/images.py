@@ -125,7 +125,7 @@ class Images(FileDataset):
             try:
                 rows[name] = decoded(data, self.size, self.channels)
             except ModuleNotFoundError:
-                raise MibenchError("images need Pillow: pip install mibench[images]") from None
+                raise MibenchError("images need Pillow: pip install 'mibench[images]'") from None
             except ValueError as error:
                 raise MibenchError(f"{archive.path}: {name} {error}") from None
         return scaled(torch.from_numpy(np.stack([rows[name] for name in wanted])))

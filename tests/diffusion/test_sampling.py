@@ -246,3 +246,17 @@ def test_wrong_arguments_are_refused() -> None:
     for times in ([0.1, 0.5], [0.5, 0.5], [0.5, math.nan], [1.5, 0.5], [0.5, 0.0], []):
         with pytest.raises(ValueError, match="times must descend"):
             integrate(model, u, times, "exponential", torch.randn)
+
+
+@torch.no_grad()
+def test_large_batches_go_through_the_network_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = exact("hold2", torch.randn(20, 3, generator=seeded(0), dtype=torch.float64))
+    u = torch.randn(50, 2, 3, generator=seeded(1), dtype=torch.float64)
+    times = torch.linspace(0.1, 1, 50, dtype=torch.float64)
+    whole = model.eps(u, 0.5), model.eps(u, times)
+    sizes: list[int] = []
+    ask = ExactDenoiser.__call__
+    monkeypatch.setattr(ExactDenoiser, "__call__", lambda self, u, kernel: sizes.append(len(u)) or ask(self, u, kernel))
+    monkeypatch.setattr("mibench.diffusion.model.AT_ONCE", 60)
+    torch.testing.assert_close((model.eps(u, 0.5), model.eps(u, times)), whole, rtol=1e-12, atol=1e-12)
+    assert sizes == 2 * [20, 20, 10] and model.cost.forwards == 200

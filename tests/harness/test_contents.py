@@ -99,6 +99,17 @@ def test_records_need_what_they_stand_on_though_no_suite_plans_it(plan, cli):
     assert not store.has("models", gone[2].shadows()[1].model_key)
 
 
+def test_a_suite_whose_data_are_not_here_keeps_what_its_records_need(plan, cli):
+    suite = plan.records.parent / "suite.toml"
+    suite.write_text(suite.read_text().replace("datasets = [", 'datasets = ["images:path=nowhere.zip", '))
+    before = held(plan.store)
+    code, out, err = cli("cache", plan.records.parent, "--store", plan.store.root, "--prune")
+    assert code == 0 and "only what records need is counted: there is no folder or archive nowhere.zip" in err
+    kept = held(plan.store)
+    needed = {f"models/{cell.model_key}" for cell in plan.cells if cell.labels["defense"] == "vp"}
+    assert needed and needed <= kept < before
+
+
 def test_nothing_is_pruned_under_a_run_or_for_no_suite(plan, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = held(plan.store)
