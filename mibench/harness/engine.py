@@ -21,7 +21,7 @@ import psutil
 __all__ = ["Engine", "Local", "memory_left"]
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-PRELOADED = ["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets", "torch._dynamo"]
+PRELOADED = ["mibench.harness.guard", "mibench.harness.worker", "sklearn.datasets"]
 PATIENCE = 0.5
 GRACE = 10.0
 GROUPS = {

@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 HEAD = TAIL = 1 << 18
 PACE, LAST_WORDS = 0.2, 0.3
+SELDOM, SOON = 0.1, 0.005
 SUBREAPER, DEATH_SIGNAL = 36, 1
 
 
@@ -102,6 +103,7 @@ class _Watch:
         if parent is not None:
             self.parts.register(parent.sentinel, selectors.EVENT_READ, "driver")
         self.partial = b""
+        self.pace = SELDOM
         self.end: dict[str, Any] | None = None
         self.shown, self.stopped = 0.0, False
         self.parent = os.getppid()
@@ -116,7 +118,7 @@ class _Watch:
             OSError: the driver is gone.
         """
         while True:
-            self._listen(0.1)
+            self._listen(self.pace)
             if self.stopped or os.getppid() != self.parent:
                 raise BrokenPipeError
             pid, status, usage = os.wait4(self.child, os.WNOHANG)
@@ -150,6 +152,7 @@ class _Watch:
                 raw = b""
             if not raw:
                 self.parts.unregister(key.fd)
+                self.pace = SOON  # it has let go of its pipes, and is about to end
             elif key.fd == self.messages:
                 self._relay(raw)
             else:
