@@ -2,8 +2,8 @@
 
     python benchmarks/engine.py [--engine ray] [--jobs 60] [--seconds 5]
 
-Efficiency is the time of all jobs over workers × wall time, from the first command to the end of the last; the killed cells are
-run by the same command again. Also: the score digests are those of a serial run of the same cells without the waiting, and how
+Efficiency is the time of all cells, as their records say, over workers × wall time, from the first command to the end of the last;
+what was killed is run again within it. Also: the score digests are those of a serial run of the same cells without the waiting, and how
 long a real job of the quick suite takes from its start to its first word.
 """
 
@@ -152,7 +152,7 @@ def main() -> int:
                 runs + 1,
             )
         wall = time.monotonic() - began
-        efficiency = args.jobs * args.seconds / (2 * wall)
+        efficiency = sum(read_record(path).seconds for path in tried.rglob("records/**/*.json")) / (2 * wall)
         same = digests(tried) == digests(serial) and len(digests(tried)) == args.jobs
         print(
             f"{args.engine}: {args.jobs} jobs of {args.seconds:g} s on 2 workers, 3 killed: {wall:.1f} s in {runs} runs"

@@ -32,6 +32,7 @@ from mibench.plugins import code_digest
 __all__ = ["Report", "measure"]
 
 BATCH = 512
+VERSIONS = {name: version(name) for name in ("mibench", "torch", "numpy", "scipy", "scikit-learn")}
 # So many samples are scored once more, in a batch of their own. Of a score that is its sample's own none moves, but for trees,
 # which see rounding as a step; of one that is relative to its batch nearly all do.
 AGAIN, FLIPS, TOLERANCE = 8, 2, 0.01  # samples, how many of them may move, and by which share of the scores' deviation
@@ -387,11 +388,10 @@ def _scores(attacker: _Attacker, x: Tensor, batch: Tensor) -> dict[str, Tensor]:
 
 
 def _environment(device: str) -> dict[str, Any]:
-    packages = ("mibench", "torch", "numpy", "scipy", "scikit-learn")
     chip = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **VERSIONS,
         "device": device,
         "chip": chip,
         "threads": torch.get_num_threads(),

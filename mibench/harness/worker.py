@@ -9,6 +9,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from mibench.harness.store import Store
 from mibench.plugins import load
 
 __all__ = ["main"]
+
+entry_points(group="mibench")  # importlib keeps what it has read, and every job is forked from here
 
 
 def main(job: dict[str, Any], pipe: int) -> None:
