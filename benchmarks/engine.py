@@ -2,9 +2,9 @@
 
     python benchmarks/engine.py [--engine ray] [--jobs 60] [--seconds 5]
 
-Efficiency is the time of all cells, as their records say, over workers × wall time, from the first command to the end of the last;
-what was killed is run again within it. Also: the score digests are those of a serial run of the same cells without the waiting, and how
-long a real job of the quick suite takes from its start to its first word.
+Efficiency is the time of all cells, as their records say, over workers × wall time, from the first command to the end of the
+last; what was killed is run again within it. Also: the score digests are those of a serial run of the same cells without the
+waiting, and how long a real job of the quick suite takes from its start to its first word.
 """
 
 import argparse

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
@@ -87,4 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"mibench: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        return 1
+    except Exception as error:  # of mibench itself, or of a plugin's code that it had to call
+        with tempfile.NamedTemporaryFile("w", prefix="mibench-", suffix=".log", delete=False) as log:
+            traceback.print_exception(error, file=log)
+        text = one_line(f"unexpected {type(error).__name__}: {error}")
+        print(f"mibench: {text} (traceback: {log.name})", file=sys.stderr)
         return 1

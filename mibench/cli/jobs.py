@@ -97,10 +97,10 @@ def part_of(args: argparse.Namespace) -> tuple[int, int] | None:
     """
     if args.shard is None:
         return None
-    i, _, n = args.shard.partition("/")
-    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", args.shard)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise UsageError(f"--shard {args.shard[:40]}: give I/N with I from 1 to N, such as 1/8")
-    return int(i), int(n)
+    return int(found[1]), int(found[2])
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from mibench.cli.common import add_plugins, add_store, open_store
@@ -186,13 +187,15 @@ def _execute(plan: Any, todo: list[Any], engine: Any, work: Any) -> int:
             if event.kind in ("say", "failed") and event.message in said:
                 return  # the same of another model or cell
             said.add(event.message)
+            kinds = {"trained": "trained", "failed": "FAILED", "done": "done", "say": "note"}
             text = {
-                "trained": f"trained  {event.cell.model_title if event.cell else ''}",
-                "failed": f"FAILED   {title}: {event.message}",
-                "done": f"done     {title}",
-                "say": f"note     {event.message}",
+                "trained": event.cell.model_title if event.cell else "",
+                "failed": f"{title}: {event.message}",
+                "done": title,
+                "say": event.message,
             }[event.kind]
-            bar.write(one_line(text), file=sys.stderr)
+            with suppress(OSError):  # nobody reads any more; the run goes on
+                bar.write(f"{kinds[event.kind]:9}{one_line(text)}", file=sys.stderr)
 
         return execute(plan, todo, engine, work, tell)
 

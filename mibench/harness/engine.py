@@ -8,8 +8,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -78,7 +78,8 @@ class Local:
         self._context.set_forkserver_preload(PRELOADED)
         before = dict(os.environ)
         os.environ.update(ENVIRONMENT)
-        forkserver.ensure_running()
+        with _no_interrupt():
+            forkserver.ensure_running()
         for name in ENVIRONMENT.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
@@ -111,16 +112,14 @@ class Local:
         environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_guarded, args=({"environment": environment, **task}, theirs))
-        # whoever is born here starts with Ctrl-C blocked: it is for the driver
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process.start()
+            with _no_interrupt():
+                process.start()
         except (EOFError, OSError) as error:
             self._lost.append((job, {"lost": f"no process could be started: {str(error) or type(error).__name__}"}))
         else:
             self.children[job] = _Child(process, ours, gpu, self._needs)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
 
     def wait(self) -> list[tuple[Any, Message]]:
@@ -131,7 +130,7 @@ class Local:
         for job, child in list(self.children.items()):
             over = child.process.sentinel in ready
             message: Message = {}
-            with suppress(EOFError, OSError):
+            with suppress(EOFError, OSError, ValueError):
                 while "end" not in message and child.pipe.poll():
                     message = json.loads(child.pipe.recv_bytes())
                     said.append((job, message))
@@ -143,6 +142,16 @@ class Local:
                 child.pipe.close()
                 del self.children[job]
         return said
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Whoever is born here starts with Ctrl-C blocked: it is for the driver."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _guarded(task: Message, pipe: Connection) -> None:

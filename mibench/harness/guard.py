@@ -20,6 +20,7 @@ import psutil
 __all__ = ["main"]
 
 HEAD = TAIL = 1 << 18
+LONGEST = 1 << 26
 PACE, LAST_WORDS = 0.2, 0.3
 SELDOM, SOON = 0.1, 0.005
 SUBREAPER, DEATH_SIGNAL = 36, 1
@@ -49,18 +50,20 @@ def main(job: dict[str, Any], pipe: Connection) -> None:
     os.close(printed)
     os.close(said)
     with _Log(job["log"], job["titles"]) as log:
-        watch = _Watch(child, output, messages, job["limit"], log, lambda line: pipe.send_bytes(line))
+        watch = _Watch(child, output, messages, len(job["cells"]), job["limit"], log, pipe.send_bytes)
         signal.signal(signal.SIGTERM, lambda *_: setattr(watch, "stopped", True))
         try:
             end = watch.run()
         except OSError:  # the driver is gone
             end = {}
-        _sweep(child)
+        finally:
+            _sweep(child)
         watch.drain()
         if end and watch.end:
             end |= watch.end
-    with contextlib.suppress(OSError):
-        pipe.send_bytes(json.dumps(end).encode())
+    if end:
+        with contextlib.suppress(OSError):
+            pipe.send_bytes(json.dumps(end).encode())
 
 
 def _become(job: dict[str, Any], guard: int, printed: int, said: int) -> None:
@@ -75,12 +78,15 @@ def _become(job: dict[str, Any], guard: int, printed: int, said: int) -> None:
         os.environ.update(job["environment"])
         for descriptor, place in ((os.open(os.devnull, os.O_RDONLY), 0), (printed, 1), (printed, 2)):
             os.dup2(descriptor, place)
-        os.close(printed)
-        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - the life of the process
+        os.dup2(said, 3)
+        os.closerange(4, 1 << 20)  # the guard's ways to the driver are not the job's
+        sys.stdout = sys.stderr = open(  # noqa: SIM115 - the life of the process
+            1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
 
         from mibench.harness import worker
 
-        worker.main(job, said)
+        worker.main(job, 3)
         code = 0
     finally:
         with contextlib.suppress(Exception):
@@ -92,9 +98,23 @@ class _Watch:
     """Waits for a job and keeps its time; the time of a cell is what passes while the job says that it is at it."""
 
     def __init__(
-        self, child: int, output: int, messages: int, limit: float | None, log: _Log, send: Callable[[bytes], None]
+        self,
+        child: int,
+        output: int,
+        messages: int,
+        cells: int,
+        limit: float | None,
+        log: _Log,
+        send: Callable[[bytes], None],
     ) -> None:
-        self.child, self.messages, self.limit, self.log, self.send = child, messages, limit, log, send
+        self.child, self.messages, self.cells, self.limit, self.log, self.send = (
+            child,
+            messages,
+            cells,
+            limit,
+            log,
+            send,
+        )
         self.parts = selectors.DefaultSelector()
         for descriptor in (output, messages):
             os.set_blocking(descriptor, False)
@@ -162,14 +182,13 @@ class _Watch:
 
     def _relay(self, raw: bytes) -> None:
         *lines, self.partial = (self.partial + raw).split(b"\n")
+        if len(self.partial) > LONGEST:
+            self.partial = b""
         for line in lines:
-            try:
+            with contextlib.suppress(ValueError, RecursionError):
                 message = json.loads(line)
-                news = self._news(message)
-            except (ValueError, TypeError):
-                continue
-            if news:
-                self.send(line)
+                if _sound(message, self.cells) and self._news(message):
+                    self.send(line)
 
     def _news(self, message: dict[str, Any]) -> bool:
         """Whether the driver must hear it, now."""
@@ -224,6 +243,25 @@ class _Log:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | flag, 0o644)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(raw)
+
+
+def _sound(message: Any, cells: int) -> bool:
+    """Whether this is a message of a job of so many cells; others may have written into its pipe."""
+    if not isinstance(message, dict):
+        return False
+    known: dict[str, Callable[[Any], bool]] = {
+        "begin": lambda value: type(value) is int and 0 <= value < cells,
+        "place": lambda value: type(value) is int and 0 <= value < cells,
+        "progress": lambda value: isinstance(value, list) and [type(part) for part in value] == [int, int],
+        "say": lambda value: isinstance(value, str),
+        "failed": lambda value: isinstance(value, str),
+        "record": lambda value: isinstance(value, dict),
+        "end": lambda value: isinstance(value, str),
+        "memory": lambda value: isinstance(value, bool),
+    }
+    if "place" in message and not ("failed" in message or "record" in message):
+        return False
+    return bool(message) and all(name in known and known[name](value) for name, value in message.items())
 
 
 def _sweep(child: int) -> None:

@@ -19,7 +19,7 @@ from mibench.data import Split, calibration, split
 from mibench.diffusion.denoisers import Denoiser, ExactDenoiser
 from mibench.diffusion.model import Cost, Memory, Model
 from mibench.diffusion.sampling import sample
-from mibench.errors import Diverged, MibenchError, NotApplicable
+from mibench.errors import Diverged, MibenchError, NotApplicable, one_line
 from mibench.harness.cells import Cell
 from mibench.harness.isolation import isolated
 from mibench.harness.models import open_model, training_data
@@ -165,20 +165,26 @@ class _Bench:
             if not _same(self._released.denoiser, self._weights):
                 raise MibenchError(f"{self.cells[place].labels['attack']} changed the model that it was given")
         except Exception as error:
-            self._restore()
+            sound = self._restore()
             if running is not None:
                 running[:] = [other for other in running if other.place != place]
             if isinstance(error, NotApplicable):
-                self.report.done(place, self.record(self.cells[place], None, Cost(), 0.0, reason=str(error)))
+                self.report.done(place, self.record(self.cells[place], None, Cost(), 0.0, reason=one_line(error)))
             else:
                 self.report.failed(place, error)
+            if not sound:  # a new process has the model as it was
+                raise MibenchError(
+                    f"{self.cells[place].labels['attack']} left the model changed beyond repair"
+                ) from None
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Whether the model is as it was."""
         ours, saved = self._released.denoiser, self._weights
         if isinstance(ours, torch.nn.Module) and isinstance(saved, torch.nn.Module) and not _same(ours, saved):
             ours.load_state_dict(saved.state_dict())
             ours.train(saved.training)
             self.memory.forget()
+        return _same(ours, saved)
 
     def judge(self, place: int) -> bool:
         """Report the record that stored scores give; False where there are none."""
@@ -343,10 +349,15 @@ def _same(one: Denoiser, other: Denoiser) -> bool:
     if not (isinstance(one, torch.nn.Module) and isinstance(other, torch.nn.Module)):
         return True
     first, second = one.state_dict(), other.state_dict()
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in one.modules())
+    hooked = any(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in one.modules()
+    )
+    learns = [[parameter.requires_grad for parameter in both.parameters()] for both in (one, other)]
     return (
         not hooked
         and one.training == other.training
+        and learns[0] == learns[1]
         and first.keys() == second.keys()
         and all(torch.equal(value, second[name]) for name, value in first.items())
     )

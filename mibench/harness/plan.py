@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, one_line
 from mibench.harness.cells import Cell
 from mibench.harness.records import OutdatedError, Record, read_record
 from mibench.harness.store import Store
@@ -79,7 +79,7 @@ class Plan:
         return Record(
             key=cell.key(weights or ""),
             status="failed",
-            reason=FOLDERS.sub("", " ".join(reason.split()))[:300],
+            reason=FOLDERS.sub("", one_line(reason)),
             labels=cell.labels,
             cell=cell.spec(),
             split={},

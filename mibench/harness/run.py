@@ -292,7 +292,7 @@ class _Run:
             self._release()
             return
         left = [job.cells[place] for place in sorted(job.open)]
-        blamed = [cell for cell in left if job.begun is not None and cell is job.cells[job.begun]] or left
+        blamed = left if job.begun is None else [job.cells[job.begun]] if job.begun in job.open else []
         for cell in blamed:
             if again:
                 self._alone(cell)
@@ -307,7 +307,7 @@ class _Run:
     def _answer(self, job: _Job, message: dict[str, Any]) -> None:
         """A cell's record or failure."""
         place = message["place"]
-        if place not in job.open:
+        if place not in job.open or place != job.begun:
             return
         job.open.discard(place)
         self.clock.progress(job, 1 - len(job.open) / len(job.cells))
@@ -319,13 +319,22 @@ class _Run:
                 self._fail(cell, message["failed"])
             return
         try:
-            write_record(self.plan.path(cell), Record.model_validate(message["record"]))
+            record = Record.model_validate(message["record"])
+            if not self._of(record, cell):
+                raise MibenchError("the worker's record is not what this cell gives")
+            write_record(self.plan.path(cell), record)
         except ValidationError as error:
             self._fail(cell, f"the worker's record is invalid: {str(error).splitlines()[0]}")
         except MibenchError as error:
             self._fail(cell, str(error))
         else:
             self._tell("done", cell)
+
+    def _of(self, record: Record, cell: Cell) -> bool:
+        """Whether a record is whole, and of a cell and its stored weights."""
+        weights = self.plan.weights(cell) or record.model.get("digest", "")
+        known = (record.content_digest(), cell.key(weights), cell.labels)
+        return (record.digest, record.key, record.labels) == known
 
     def _once_more(self, job: _Job, cells: list[Cell], why: str) -> None:
         """The worker has died through no fault that is known: what it was at is tried again."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, one_line
 from mibench.harness.backends import set_backends
 from mibench.harness.cells import cell_from
 from mibench.harness.measure import Report, measure
@@ -81,7 +81,7 @@ def _memory(error: BaseException) -> bool:
 def _line(error: BaseException) -> str:
     """One line on what went wrong; the traceback of what was not foreseen goes to the log."""
     if isinstance(error, MibenchError):
-        return str(error)
+        return one_line(error)
     traceback.print_exception(error)
     text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     if isinstance(error, SystemExit):
@@ -90,4 +90,4 @@ def _line(error: BaseException) -> str:
         text = f"the GPU's memory does not suffice: {text}"[:200]
     elif _memory(error):
         text = f"memory does not suffice: {text}"[:200]
-    return text
+    return one_line(text)

@@ -139,11 +139,39 @@ def notices():
 
 
 @attack
+def forges():
+    """Messages in the name of the job."""
+    for raw in (
+        b"{}",
+        b"[1]",
+        b'{"begin": 99}',
+        b'{"place": 0, "failed": "forged"}',
+        9999 * b"[",
+        b'{"end": 5}',
+        b"\xff",
+    ):
+        os.write(3, raw + b"\n")
+
+
+@attack
 def writes_into_the_store():
     for file in Path(os.environ["MIBENCH_STORE"]).glob("models/*/tensors.safetensors"):
         raw = bytearray(file.read_bytes())
         raw[-8:] = os.urandom(8)
         file.write_bytes(raw)
+
+
+class LeavesAHook(Base):
+    """Changes the model for those who come after, beyond what weights are."""
+
+    name = "leaves-a-hook"
+    access = "weights"
+
+    def misbehave(self):
+        pass
+
+    def fit(self, model, members, nonmembers, ctx):
+        model.denoiser.register_forward_hook(lambda module, given, answer: answer + 1)
 
 
 class Draws(Attack):
@@ -178,4 +206,4 @@ class Stub(Attack):
 
 @hookimpl
 def mibench_attacks():
-    return [*MORE.values(), Draws, Stub]
+    return [*MORE.values(), LeavesAHook, Draws, Stub]

@@ -141,6 +141,7 @@ GOOD = (
     "pia",
     "leaves-a-child",
     "leaves-a-flood",
+    "forges",
     "forks-and-goes-on",
     "changes-the-world",
     "notices",
@@ -180,6 +181,14 @@ def test_attacks_that_misbehave(board, tmp_path):
     mended = board(*GOOD, name="mended")
     shutil.copytree(folder / "records", mended / "records", dirs_exist_ok=True)
     assert run(mended).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_put_back_is_opened_anew(board):
+    folder = board("leaves-a-hook", "pia", "stub", model="trained")
+    assert run(folder).returncode == 1
+    found = states(folder)
+    assert "changed the model" in found.pop("leaves-a-hook") and set(found.values()) == {"done"} and len(found) == 3
 
 
 @pytest.mark.slow
