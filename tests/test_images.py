@@ -248,7 +248,7 @@ def test_without_pillow_there_is_a_remedy(tmp_path, monkeypatch):
 
     dataset = Images(path=str(folder(tmp_path, pictures(30))), **ENOUGH)
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(MibenchError, match=r"pip install mibench\[images\]"):
+    with pytest.raises(MibenchError, match=r"pip install 'mibench\[images\]'"):
         dataset.pool(torch.Generator())
 
 

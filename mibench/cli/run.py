@@ -190,12 +190,12 @@ def _execute(plan: Any, todo: list[Any], engine: Any, work: Any) -> int:
             kinds = {"trained": "trained", "failed": "FAILED", "done": "done", "say": "note"}
             text = {
                 "trained": event.cell.model_title if event.cell else "",
-                "failed": f"{title}: {event.message}",
+                "failed": f"{title}: {one_line(event.message)}",
                 "done": title,
-                "say": event.message,
+                "say": one_line(event.message),
             }[event.kind]
             with suppress(OSError):  # nobody reads any more; the run goes on
-                bar.write(f"{kinds[event.kind]:9}{one_line(text)}", file=sys.stderr)
+                bar.write(f"{kinds[event.kind]:9}{text}", file=sys.stderr)
 
         return execute(plan, todo, engine, work, tell)
 
