@@ -23,8 +23,8 @@ __all__ = ["isolated"]
 def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
     """Global random numbers that are the same whoever went before; switches as they were, put back afterwards.
 
-    What is put back: torch's default dtype and device, grad mode, threads, determinism and TF32; numpy's treatment of errors;
-    working folder, environment, standard streams, and the handlers of signals.
+    What is put back: torch's default dtype and device, grad mode, autocast, threads, determinism and TF32; numpy's treatment
+    of errors; working folder, umask, environment, standard streams, and the handlers of signals.
     """
     own = generator(seed, "global", *purpose).initial_seed()
     state, numbers = random.getstate(), np.random.get_state()
@@ -46,6 +46,12 @@ def _folder() -> str | None:
     with suppress(OSError):
         return os.getcwd()
     return None
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _enter(folder: str | None) -> None:
@@ -88,11 +94,14 @@ _SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_default_device, lambda device: torch.set_default_device(None if device.type == "cpu" else device)),
     (torch.is_grad_enabled, torch.set_grad_enabled),
+    (lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)),
+    (lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (_tf32, _set_tf32),
     (np.geterr, lambda errors: np.seterr(**errors)),
     (_folder, _enter),
+    (_mask, os.umask),
     (lambda: dict(os.environ), _set_environment),
     (_handlers, _handle),
     (lambda: (sys.stdout, sys.stderr), _set_streams),

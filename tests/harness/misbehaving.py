@@ -117,6 +117,8 @@ def changes_the_world():
     torch.set_default_device("meta")
     torch.set_grad_enabled(True)
     torch.set_num_threads(2)
+    torch.set_autocast_enabled("cpu", True)
+    os.umask(0o777)
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
@@ -132,6 +134,7 @@ def notices():
     """Fails if anything is not as it was for the first attack."""
     assert torch.get_default_dtype() == torch.float32 and torch.empty(1).device.type == "cpu"
     assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
+    assert not torch.is_autocast_enabled("cpu") and os.umask(0o022) != 0o777
     assert np.geterr()["divide"] == "warn"
     assert os.getcwd() != "/" and "MISBEHAVING_NOTES" in os.environ
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
