@@ -107,14 +107,8 @@ class _Watch:
         log: _Log,
         send: Callable[[bytes], None],
     ) -> None:
-        self.child, self.messages, self.cells, self.limit, self.log, self.send = (
-            child,
-            messages,
-            cells,
-            limit,
-            log,
-            send,
-        )
+        self.child, self.messages, self.cells = child, messages, cells
+        self.limit, self.log, self.send = limit, log, send
         self.parts = selectors.DefaultSelector()
         for descriptor in (output, messages):
             os.set_blocking(descriptor, False)
