@@ -1,14 +1,15 @@
 """How much of its workers' time the engine uses: 60 jobs of 5 s on 2 workers, 3 killed on the way, and what a job costs.
 
-    python benchmarks/engine.py [--engine ray] [--jobs 60] [--seconds 5]
+    python benchmarks/engine.py [--engine ray [--address auto]] [--jobs 60] [--seconds 5] [--seed 0]
 
 Efficiency is the time of all cells, as their records say, over workers × wall time, from the first command to the end of the
-last; what was killed is run again within it. Also: the score digests are those of a serial run of the same cells without the
-waiting, and how long a real job of the quick suite takes from its start to its first word.
+last; what was killed, each at a random moment, is run again within it. With --address the ray cluster is one that stands
+already (ray start --head --num-cpus 3), else one that is started and ended within that time. Also: the score digests are
+those of a serial run of the same cells without the waiting, and how long a real job of the quick suite takes from its start
+to its first word.
 """
 
 import argparse
-import os
 import random
 import subprocess
 import sys
@@ -22,7 +23,8 @@ import psutil
 from mibench.harness.records import read_record
 
 PLUGIN = """
-    import os, time
+    import time
+    from pathlib import Path
     from mibench import Attack, hookimpl
 
     class Stub(Attack):
@@ -30,7 +32,7 @@ PLUGIN = """
         name = "stub"
         published = "x"
         def fit(self, model, members, nonmembers, ctx):
-            time.sleep(float(os.environ["STUB_SECONDS"]))
+            time.sleep(float(Path(__file__).with_name("seconds").read_text()))
         def score(self, model, x, ctx):
             return {"x": x.flatten(1).sin().sum(1)}
 
@@ -82,11 +84,18 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def scoring(driver: int, engine: str) -> list[psutil.Process]:
-    """The workers under a driver: on ray its tasks, else the processes that have no children."""
-    under = psutil.Process(driver).children(recursive=True)
+    """The workers that are at a job: on ray those that are busy, else the processes under the driver that have no children."""
     if engine == "ray":
-        return [process for process in under if "ray::_serve" in " ".join(process.cmdline())]
-    return [process for process in under if "forkserver" in " ".join(process.cmdline()) and not process.children()]
+        return [process for process in psutil.process_iter() if "ray::_Worker.run" in _line(process)]
+    under = psutil.Process(driver).children(recursive=True)
+    return [process for process in under if "forkserver" in _line(process) and not process.children()]
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def start(folder: Path, plugin: Path) -> float:
@@ -124,21 +133,23 @@ def main() -> int:
     parser.add_argument("--engine", default="local", choices=["local", "ray"])
     parser.add_argument("--jobs", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--address", help="of a ray cluster that stands already")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:
         root = Path(text)
         plugin = root / "stub.py"
         plugin.write_text(textwrap.dedent(PLUGIN))
         serial, tried = board(root, "serial", args.jobs), board(root, "tried", args.jobs)
-        environment = {**os.environ, "STUB_SECONDS": "0"}
-        subprocess.run(command(serial, plugin), env=environment, check=True, capture_output=True)
+        (root / "seconds").write_text("0")
+        subprocess.run(command(serial, plugin), check=True, capture_output=True)
 
-        environment["STUB_SECONDS"] = str(args.seconds)
-        choose, began, runs = random.Random(0), time.monotonic(), 1
+        (root / "seconds").write_text(str(args.seconds))
+        choose, began, runs = random.Random(args.seed), time.monotonic(), 1
         expected = args.jobs * args.seconds / 2
-        more = ("--workers", "2", "--engine", args.engine)
-        process = subprocess.Popen(command(tried, plugin, *more), env=environment, stderr=subprocess.DEVNULL)
-        for share in (0.2, 0.45, 0.7):
+        more = ["--workers", "2", "--engine", args.engine] + (["--address", args.address] if args.address else [])
+        process = subprocess.Popen(command(tried, plugin, *more), stderr=subprocess.DEVNULL)
+        for share in sorted(choose.uniform(0.1, 0.9) for _ in range(3)):
             time.sleep(max(0.0, began + share * expected - time.monotonic()))
             victims: list[psutil.Process] = []
             while not victims:
@@ -148,7 +159,7 @@ def main() -> int:
         code = process.wait()
         while code == 1 and runs < 5:
             code, runs = (
-                subprocess.run(command(tried, plugin, *more), env=environment, stderr=subprocess.DEVNULL).returncode,
+                subprocess.run(command(tried, plugin, *more), stderr=subprocess.DEVNULL).returncode,
                 runs + 1,
             )
         wall = time.monotonic() - began

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="mibench",
         description="Membership inference attacks against diffusion models, and the defenses against them.",
-        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage · 130 stopped",
+        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage · 130, 143, 129 stopped",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)

@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
     suites = [load_suite(text) for text in args.suite or map(str, all_suites())]
     if args.prune and not suites:
         raise UsageError("there is no leaderboards/*/suite.toml here; name the suites whose artifacts are to be kept")
-    store = open_store(args)
+    store = open_store(args, write=args.prune)
     if args.prune and in_use(store):
         raise MibenchError(f"a run is using the store {store.root}; prune it when that has ended")
     registry = load(tuple(args.plugin))

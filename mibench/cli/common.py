@@ -24,6 +24,6 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_store(args: argparse.Namespace) -> Store:
-    """The store that --store names, or the default one."""
-    return Store(Path(args.store).absolute() if args.store else default_root())
+def open_store(args: argparse.Namespace, write: bool = True) -> Store:
+    """The store that --store names, or the default one; whether it is also written."""
+    return Store(Path(args.store).absolute() if args.store else default_root(), write)

@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the last log of a cell's job; several cells that are meant are listed."""
-    folder = open_store(args).root / "logs"
+    folder = open_store(args, write=False).root / "logs"
     entries = [entry for log in folder.glob("*.log") for entry in _entries(log)]
     found = _matching(entries, " ".join(args.cell))
     titles = sorted({entry.title for entry in found})

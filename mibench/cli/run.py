@@ -76,8 +76,9 @@ def main(args: argparse.Namespace) -> int:
         if state == "stale":
             print(f"stale: {cell.title} ({why}); it is made anew", file=sys.stderr)
     todo = [cell for cell, (state, _) in zip(cells, states, strict=True) if state != "done"]
-    if folder.exists() and todo and not os.access(folder, os.W_OK):
-        raise UsageError(f"the folder {folder} cannot be written; choose another or change its permissions")
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if todo and not os.access(there, os.W_OK):
+        raise UsageError(f"the folder {there} cannot be written; choose another or change its permissions")
     began = time.monotonic()
     failed = _execute(plan, todo, engine, work) if todo else 0
     if not args.suite:

@@ -25,7 +25,8 @@ def main(args: argparse.Namespace) -> int:
     from mibench.plugins import load
 
     located = load_suite(args.suite)
-    plan = Plan(plan_cells(load(tuple(args.plugin)), located.suite), located.folder / "records", open_store(args))
+    cells = plan_cells(load(tuple(args.plugin)), located.suite)
+    plan = Plan(cells, located.folder / "records", open_store(args, write=False))
     states = plan.states()
     for cell, (state, why) in zip(plan.cells, states, strict=True):
         if args.cells or state not in ("done", "missing"):

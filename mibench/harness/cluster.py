@@ -1,10 +1,9 @@
-"""Jobs on a ray cluster: each is a task that runs it as this machine would, in a process of its own under a guard."""
+"""Jobs on a ray cluster: its workers run them as this machine would, each in a process of its own under a guard."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -13,9 +12,14 @@ from mibench.harness.engine import PATIENCE, Local, Message
 
 __all__ = ["Cluster"]
 
+STILLBORN = 3
+
 
 class Cluster:
     """Ray, as an ``Engine``. The store and loose plugin files must lie in folders that all of its machines share.
+
+    Each worker is an actor that loads torch before its first job. One that dies is replaced; where a CPU is left there is a
+    spare one, which takes the next job meanwhile.
 
     Args:
         workers: jobs at a time; None for as many as it has CPUs (or shares of GPUs).
@@ -25,7 +29,10 @@ class Cluster:
 
     def __init__(self, workers: int | None, address: str | None, gpu_share: float) -> None:
         self.workers, self.address, self.gpu_share = workers or 0, address, gpu_share
-        self.jobs: dict[Any, Any] = {}
+        self.hired: dict[Any, Any] = {}  # by the answer that says that they are ready
+        self.idle: list[Any] = []
+        self.jobs: dict[Any, tuple[Any, Any]] = {}  # the job and its worker, by their messages
+        self.stillborn, self.spare = 0, False
         try:
             import ray
         except ImportError as error:
@@ -33,65 +40,116 @@ class Cluster:
         self.ray: Any = ray
 
     def __enter__(self) -> Cluster:
-        cpus = (self.workers or os.cpu_count()) if self.address is None else None
+        own = self.address is None
         try:
             self.ray.init(
                 self.address or "local",
-                num_cpus=cpus,
+                num_cpus=(self.workers or os.cpu_count() or 1) + 1 if own else None,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            text = " ".join(str(error).split())[:160]
-            raise MibenchError(f"there is no ray cluster at {self.address or 'this machine'}: {text}") from None
+            raise MibenchError(
+                f"there is no ray cluster at {self.address or 'this machine'}: {_words(error, 160)}"
+            ) from None
+        there = self.ray.cluster_resources()
         if not self.workers:
-            there = self.ray.cluster_resources()
-            count = there.get("GPU", 0) / self.gpu_share if self.gpu_share else there.get("CPU", 1)
-            self.workers = max(1, int(count))
-        self._serve = self.ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_retries=0)(_serve)
+            count = there.get("GPU", 0) / self.gpu_share if self.gpu_share else there.get("CPU", 0) - own
+            if count < 1:
+                what = "GPU" if self.gpu_share else "CPU"
+                raise MibenchError(f"the ray cluster has no {what} now; give --workers N to wait until it has")
+            self.workers = int(count)
+        self.spare = not self.gpu_share and there.get("CPU", 0) > self.workers
+        self._worker = self.ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_restarts=0)(_Worker)
+        for _ in range(self.workers):
+            self._hire()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for answers in self.jobs:
-            self.ray.cancel(answers, force=True)
+        for worker in [*self.hired.values(), *self.idle, *(worker for _, worker in self.jobs.values())]:
+            self.ray.kill(worker)
         self.jobs.clear()
         self.ray.shutdown()
 
     def room(self, memory: int) -> bool:
-        """Whether fewer jobs run than may; where they go, and whether their memory suffices, is for ray."""
-        return len(self.jobs) < self.workers
+        """Whether a worker is idle, and fewer jobs run than may; their memory is for ray."""
+        return bool(self.idle) and len(self.jobs) < self.workers
 
     def start(self, job: Hashable, task: Message) -> None:
-        """Submit a job."""
-        self.jobs[self._serve.remote(task)] = job
+        """Give a job to the worker that has just had one; a new one may still be loading torch."""
+        worker = self.idle.pop()
+        self.jobs[worker.run.remote(task)] = job, worker
 
     def wait(self) -> list[tuple[Any, Message]]:
-        """See ``Engine``."""
-        if not self.jobs:
-            time.sleep(PATIENCE)
-            return []
-        ready, _ = self.ray.wait(list(self.jobs), num_returns=1, timeout=PATIENCE)
-        said = []
-        for answers in ready:
+        """See ``Engine``.
+
+        Raises:
+            MibenchError: the workers end before they begin, over and over.
+        """
+        said: list[tuple[Any, Message]] = []
+        ready, _ = self.ray.wait([*self.jobs, *self.hired], num_returns=1, timeout=PATIENCE)
+        for answer in ready:
+            if answer in self.hired:
+                self._welcome(answer)
+                continue
+            job, worker = self.jobs[answer]
             try:
-                message: Message = self.ray.get(next(answers))
+                message: Message = self.ray.get(next(answer))
             except (self.ray.exceptions.RayError, StopIteration) as error:
-                text = " ".join(str(error).split())
-                message = {"lost": f"{type(error).__name__}: {text[:80]}"}
-            said.append((self.jobs[answers], message))
+                message = {"lost": f"{type(error).__name__}: {_words(error, 80)}"}
+            said.append((job, message))
             if "end" in message or "lost" in message:
-                del self.jobs[answers]
+                del self.jobs[answer]
+            if "end" in message:
+                self.idle.append(worker)
+            elif "lost" in message:
+                self.ray.kill(worker)
+                self._hire()
+        if said and self.spare:  # not before the first workers work
+            self.spare = False
+            self._hire()
         return said
 
+    def _hire(self) -> None:
+        worker = self._worker.remote()
+        self.hired[worker.ready.remote()] = worker
 
-def _serve(task: Message) -> Iterator[Message]:
-    """What a job says, on the machine where it runs; its GPU is the one that ray has given to this process."""
-    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
-    with Local(1, (gpu,) if gpu else ()) as engine:
-        engine.start("job", task)
+    def _welcome(self, answer: Any) -> None:
+        """A new worker is ready, or has died before."""
+        worker = self.hired.pop(answer)
+        try:
+            self.ray.get(answer)
+        except self.ray.exceptions.RayError as error:
+            self.stillborn += 1
+            if self.stillborn >= STILLBORN * self.workers:
+                raise MibenchError(f"the ray cluster starts no worker: {_words(error, 200)}") from None
+            self._hire()
+        else:
+            self.stillborn = 0
+            self.idle.insert(0, worker)
+
+
+class _Worker:
+    """Runs jobs one by one, on the machine and the GPU that ray has given to this process."""
+
+    def __init__(self) -> None:
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self.engine = Local(1, (gpu,) if gpu else ())
+        self.engine.__enter__()
+
+    def ready(self) -> None:
+        """Nothing; that it is answered says enough."""
+
+    def run(self, task: Message) -> Iterator[Message]:
+        """What a job says."""
+        self.engine.start("job", task)
         while True:
-            for _, message in engine.wait():
+            for _, message in self.engine.wait():
                 yield message
                 if "end" in message or "lost" in message:
                     return
+
+
+def _words(error: Exception, most: int) -> str:
+    return " ".join(str(error).split())[:most]

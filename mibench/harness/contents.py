@@ -54,7 +54,7 @@ def contents(store: Store, plans: list[Plan]) -> list[Artifact]:
     open_cells = any(state != "done" for plan in plans for state, _ in plan.states())
     found = []
     for kind in (*KINDS, "logs"):
-        for path in sorted((store.root / kind).iterdir()):
+        for path in sorted((store.root / kind).glob("*")):
             state = (
                 "half made" if path.name.startswith(".making-") else "corrupt" if path.suffix == ".corrupt" else "whole"
             )

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import psutil
@@ -53,10 +55,13 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class _Child:
+    """A guard; ``until`` is when all that its job may do is over, on this machine's clock that is never set."""
+
     process: Any
     pipe: Connection
     gpu: str | None
     memory: int
+    until: float
 
 
 class Local:
@@ -78,7 +83,7 @@ class Local:
         self._context.set_forkserver_preload(PRELOADED)
         before = dict(os.environ)
         os.environ.update(ENVIRONMENT)
-        with _no_interrupt():
+        with _birth():
             forkserver.ensure_running()
         for name in ENVIRONMENT.keys() - before.keys():
             del os.environ[name]
@@ -113,12 +118,13 @@ class Local:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_guarded, args=({"environment": environment, **task}, theirs))
         try:
-            with _no_interrupt():
+            with _birth():
                 process.start()
         except (EOFError, OSError) as error:
             self._lost.append((job, {"lost": f"no process could be started: {str(error) or type(error).__name__}"}))
         else:
-            self.children[job] = _Child(process, ours, gpu, self._needs)
+            most = (task["limit"] or math.inf) * (len(task["cells"]) + 1) + GRACE
+            self.children[job] = _Child(process, ours, gpu, self._needs, time.monotonic() + most)
         finally:
             theirs.close()
 
@@ -137,6 +143,13 @@ class Local:
             if over and "end" not in message:
                 message = {"lost": "its guard was killed"}
                 said.append((job, message))
+            elif "end" not in message and time.monotonic() > child.until:
+                for process in _below(child.process.pid):
+                    with suppress(psutil.Error):
+                        process.kill()
+                child.process.kill()
+                message = {"end": "its guard did not stop it at the time limit, as if something had stopped the guard"}
+                said.append((job, message))
             if "end" in message or over:
                 child.process.join(GRACE)
                 child.pipe.close()
@@ -145,12 +158,14 @@ class Local:
 
 
 @contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Whoever is born here starts with Ctrl-C blocked: it is for the driver."""
+def _birth() -> Iterator[None]:
+    """Whoever is born here starts with Ctrl-C blocked, which is for the driver, and does not import the driver's script."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -161,13 +176,20 @@ def _guarded(task: Message, pipe: Connection) -> None:
     guard.main(task, pipe)
 
 
+def _below(pid: int) -> list[psutil.Process]:
+    """The descendants of a process."""
+    found: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        found = psutil.Process(pid).children(recursive=True)
+    return found
+
+
 def _held(pid: int) -> int:
     """Bytes held by the descendants of a process."""
     held = 0
-    with suppress(psutil.Error):
-        for process in psutil.Process(pid).children(recursive=True):
-            with suppress(psutil.Error):
-                held += process.memory_info().rss
+    for process in _below(pid):
+        with suppress(psutil.Error):
+            held += process.memory_info().rss
     return held
 
 

@@ -23,8 +23,9 @@ __all__ = ["isolated"]
 def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
     """Global random numbers that are the same whoever went before; switches as they were, put back afterwards.
 
-    What is put back: torch's default dtype and device, grad mode, autocast, threads, determinism and TF32; numpy's treatment
-    of errors; working folder, umask, environment, standard streams, and the handlers of signals.
+    What is put back: torch's default dtype and device, grad mode, autocast, threads, determinism, denormals, precision of matrix
+    products and TF32; numpy's treatment of errors; working folder, umask, environment, standard streams, and the handlers of
+    signals.
     """
     own = generator(seed, "global", *purpose).initial_seed()
     state, numbers = random.getstate(), np.random.get_state()
@@ -77,6 +78,11 @@ def _handle(before: dict[int, object]) -> None:
     signal.alarm(0)
 
 
+def _flushed() -> bool:
+    """Whether the smallest numbers count as 0 here, which torch does not say itself."""
+    return float(torch.tensor(5e-324, dtype=torch.float64) * 1) == 0
+
+
 def _tf32() -> tuple[bool, bool]:
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
@@ -98,6 +104,8 @@ _SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (_flushed, torch.set_flush_denormal),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (_tf32, _set_tf32),
     (np.geterr, lambda errors: np.seterr(**errors)),
     (_folder, _enter),

@@ -85,6 +85,7 @@ class _Bench:
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
         self.cuts = {name: calibration(part) for name, part in self.parts.items()}
         self._shadows: dict[tuple[str, int], Shadow] = {}
+        self._written: dict[tuple[str, int], list[int]] = {}  # how often, when the attacks got them
         self._released = self._release(self.model)
         self._weights = copy.deepcopy(self._released.denoiser)
 
@@ -129,6 +130,7 @@ class _Bench:
                 points = members.to(self.device)
                 model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device, self.memory)
             self._shadows[cell.shadow] = Shadow(self._release(model), members)
+            self._written[cell.shadow] = _writes(self._shadows[cell.shadow].model.denoiser)
         return self._shadows[cell.shadow]
 
     def context(self, cell: Cell, model: Model, cost: Cost) -> Context:
@@ -164,6 +166,8 @@ class _Bench:
                 yield
             if not _same(self._released.denoiser, self._weights):
                 raise MibenchError(f"{self.cells[place].labels['attack']} changed the model that it was given")
+            if not self._sound_shadows():
+                raise MibenchError(f"{self.cells[place].labels['attack']} changed a shadow model that others use too")
         except Exception as error:
             sound = self._restore()
             if running is not None:
@@ -184,7 +188,11 @@ class _Bench:
             ours.load_state_dict(saved.state_dict())
             ours.train(saved.training)
             self.memory.forget()
-        return _same(ours, saved)
+        return _same(ours, saved) and self._sound_shadows()
+
+    def _sound_shadows(self) -> bool:
+        """Whether nobody has written to the weights of a shadow model, as far as torch has counted."""
+        return all(_writes(one.model.denoiser) == self._written[which] for which, one in self._shadows.items())
 
     def judge(self, place: int) -> bool:
         """Report the record that stored scores give; False where there are none."""
@@ -340,6 +348,11 @@ def _counted(model: Model, cost: Cost) -> Model:
     counted = copy.copy(model)
     counted.cost = cost
     return counted
+
+
+def _writes(denoiser: Denoiser) -> list[int]:
+    """How often each tensor of a network has been written to."""
+    return [value._version for value in denoiser.state_dict().values()] if isinstance(denoiser, torch.nn.Module) else []
 
 
 def _same(one: Denoiser, other: Denoiser) -> bool:

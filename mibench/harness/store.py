@@ -28,7 +28,7 @@ FORMAT = 1
 def default_root() -> Path:
     """$MIBENCH_STORE, else ``mibench`` in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("MIBENCH_STORE") or cache / "mibench")
+    return Path(os.environ.get("MIBENCH_STORE") or cache / "mibench").absolute()
 
 
 class Store:
@@ -37,31 +37,35 @@ class Store:
     ``format`` holds the number of its format.
 
     Args:
-        root: the folder; made if it is not there.
+        root: the folder.
+        write: whether it is made if it is not there, and must be writable; one that is only read need not even be there.
 
     Raises:
-        UsageError: where it cannot be made or written, or has a format that this mibench does not know.
+        UsageError: where it cannot be made, written or read, or has a format that this mibench does not know.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, write: bool = True) -> None:
         self.root = root
         try:
-            for name in (*KINDS, "logs"):
+            for name in (*KINDS, "logs") if write else ():
                 (root / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=root):
-                pass
-            self._check_format()
+            self._check_format(write)
+            if write:
+                with tempfile.TemporaryFile(dir=root):
+                    pass
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise UsageError(f"the store {root} cannot be written: {why}; choose another with --store") from None
+            what = "written" if write else "read"
+            raise UsageError(f"the store {root} cannot be {what}: {why}; choose another with --store") from None
 
-    def _check_format(self) -> None:
+    def _check_format(self, write: bool) -> None:
         """Refuse a store of another format; one without a number is new, or from before there were any, which is format 1."""
         path = self.root / "format"
         try:
             found = path.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
-            write_text(path, f"{FORMAT}\n")
+            if write:
+                write_text(path, f"{FORMAT}\n")
             return
         if found != str(FORMAT):
             newer = found.isdecimal() and found.isascii() and len(found) < 9 and int(found) > FORMAT

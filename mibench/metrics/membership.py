@@ -11,7 +11,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import betaincinv
 
 Scores = NDArray[np.float64]
@@ -88,6 +87,8 @@ def auroc_score_interval(members: ArrayLike, nonmembers: ArrayLike, level: float
     Raises:
         ValueError: an array is empty, not one-dimensional or not finite, or the level is outside (0, 1).
     """
+    from scipy.optimize import brentq  # here, as it takes a third of a second and most commands never need it
+
     members, nonmembers = _checked(members, nonmembers)
     _check_fraction("level", level)
     m, n = members.size, nonmembers.size

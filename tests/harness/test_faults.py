@@ -349,7 +349,7 @@ def test_a_worker_that_ray_loses_is_replaced(board, start, tmp_path):
     (worker,) = (
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if "ray::_serve" in " ".join(child.cmdline())
+        if "ray::_Worker.run" in " ".join(child.cmdline())
     )
     worker.kill()
     out, err = process.communicate(timeout=200)
