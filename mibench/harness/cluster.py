@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -25,9 +27,14 @@ class Cluster:
         workers: jobs at a time; None for as many as it has CPUs (or shares of GPUs).
         address: of a cluster, "auto" for the one of this machine; None starts one that ends with the run.
         gpu_share: of one GPU for each job, 0 for none.
+
+    Raises:
+        UsageError: without ray, or for an address that is none.
     """
 
     def __init__(self, workers: int | None, address: str | None, gpu_share: float) -> None:
+        if address not in (None, "auto") and not re.fullmatch(r"[^/\s]+:\d{1,5}", str(address)):
+            raise UsageError(f"--address {str(address)[:60]}: give HOST:PORT, or auto for the cluster of this machine")
         self.workers, self.address, self.gpu_share = workers or 0, address, gpu_share
         self.hired: dict[Any, Any] = {}  # by the answer that says that they are ready
         self.idle: list[Any] = []
@@ -42,6 +49,9 @@ class Cluster:
     def __enter__(self) -> Cluster:
         own = self.address is None
         try:
+            if not own and self.address != "auto":  # ray itself would look for it for minutes
+                host, _, port = str(self.address).rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             self.ray.init(
                 self.address or "local",
                 num_cpus=(self.workers or os.cpu_count() or 1) + 1 if own else None,
@@ -49,7 +59,7 @@ class Cluster:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OverflowError, OSError) as error:
             raise MibenchError(
                 f"there is no ray cluster at {self.address or 'this machine'}: {_words(error, 160)}"
             ) from None

@@ -72,6 +72,13 @@ def hangs():
 
 
 @attack
+def stops_its_guard():
+    note(f"child {os.getpid()}")
+    os.kill(os.getppid(), signal.SIGSTOP)
+    time.sleep(1000)
+
+
+@attack
 def leaves_a_child():
     if os.fork() == 0:
         os.setsid()
@@ -118,6 +125,8 @@ def changes_the_world():
     torch.set_grad_enabled(True)
     torch.set_num_threads(2)
     torch.set_autocast_enabled("cpu", True)
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("medium")
     os.umask(0o777)
     torch.manual_seed(0)
     np.random.seed(0)
@@ -135,6 +144,7 @@ def notices():
     assert torch.get_default_dtype() == torch.float32 and torch.empty(1).device.type == "cpu"
     assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
     assert not torch.is_autocast_enabled("cpu") and os.umask(0o022) != 0o777
+    assert torch.tensor(5e-324, dtype=torch.float64) * 1 > 0 and torch.get_float32_matmul_precision() == "highest"
     assert np.geterr()["divide"] == "warn"
     assert os.getcwd() != "/" and "MISBEHAVING_NOTES" in os.environ
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
@@ -177,6 +187,24 @@ class LeavesAHook(Base):
         model.denoiser.register_forward_hook(lambda module, given, answer: answer + 1)
 
 
+class ChangesAShadow(Base):
+    """Goes on with the training of a shadow model that others use as well."""
+
+    name = "changes-a-shadow"
+    access = "weights"
+
+    def misbehave(self):
+        pass
+
+    def shadow_models(self):
+        return 2, "online"
+
+    def fit(self, model, members, nonmembers, ctx):
+        first, _ = ctx.shadows(2, "online")
+        for parameter in first.model.denoiser.parameters():
+            parameter.mul_(2)
+
+
 class Draws(Attack):
     """Scores with global random numbers, which no neighbour can choose."""
 
@@ -209,4 +237,4 @@ class Stub(Attack):
 
 @hookimpl
 def mibench_attacks():
-    return [*MORE.values(), LeavesAHook, Draws, Stub]
+    return [*MORE.values(), LeavesAHook, ChangesAShadow, Draws, Stub]

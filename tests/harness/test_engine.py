@@ -68,7 +68,7 @@ def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
         pid = 0
 
     def child(memory):
-        return engine._Child(Process(), None, None, memory)
+        return engine._Child(Process(), None, None, memory, 0.0)
 
     monkeypatch.setattr(engine, "memory_left", lambda: 10)
     monkeypatch.setattr(engine, "_held", lambda pid: 3)

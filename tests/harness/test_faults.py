@@ -192,6 +192,29 @@ def test_a_model_that_cannot_be_put_back_is_opened_anew(board):
 
 
 @pytest.mark.slow
+def test_shadow_models_that_were_changed_are_read_anew(board, tmp_path):
+    folder = board("changes-a-shadow", "lira:shadows=2", "stub", model="trained")
+    assert run(folder).returncode == 1
+    found = states(folder)
+    assert "changed a shadow model that others use" in found.pop("changes-a-shadow")
+    assert set(found.values()) == {"done"} and len(found) == 3
+    alone = board("lira:shadows=2", name="alone", model="trained")
+    assert run(alone, "--store", tmp_path / "other").returncode == 0
+    for path, record in content(alone).items():
+        assert content(folder)[path] == record
+
+
+@pytest.mark.slow
+def test_a_guard_that_was_stopped_does_not_hold_its_job_for_ever(board, tmp_path):
+    folder = board("stops-its-guard", "pia")
+    assert run(folder, "--time-limit", "3s").returncode == 1
+    found = states(folder)
+    assert "its guard did not stop it at the time limit" in found.pop("stops-its-guard")
+    assert set(found.values()) == {"done"} and len(found) == 2
+    assert gone(notes(tmp_path, "child"))
+
+
+@pytest.mark.slow
 def test_a_flood_is_cut_in_its_middle(board):
     assert run(board("floods")).returncode == 0
     flood = mibench("log", "floods").stdout
@@ -355,6 +378,47 @@ def test_a_worker_that_ray_loses_is_replaced(board, start, tmp_path):
     out, err = process.communicate(timeout=200)
     assert (
         process.returncode == 0 and "4 of 4 cells done" in out and "it is tried again" in err and "Traceback" not in err
+    )
+
+
+SHARES = """
+import sys
+from pathlib import Path
+from mibench.harness.cluster import Cluster
+from mibench.harness.plan import Plan
+from mibench.harness.run import Work, execute
+from mibench.harness.store import Store
+from mibench.harness.suite import load_suite, plan_cells
+from mibench.plugins import load
+
+address, folder, store, plugin = sys.argv[1:]
+cells = plan_cells(load((plugin,)), load_suite(folder).suite)
+plan = Plan(cells, Path(folder) / "records", Store(Path(store)))
+engine = Cluster(None, address, 0.5)
+failed = execute(plan, cells, engine, Work("cpu", (plugin,)), lambda event: None)
+assert (failed, engine.workers) == (0, 2)
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    folder, shared = board("stub", seeds=(0, 1)), board("stub:seconds=1", name="shared", seeds=(0, 1))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 1})
+    try:
+        done = run(folder, "--engine", "ray", "--address", cluster.address)
+        assert done.returncode == 0 and "4 of 4 cells done" in done.stdout, done.stderr
+        before = len(notes(tmp_path, "gpu"))
+        script = [sys.executable, "-c", SHARES, cluster.address, shared, tmp_path / "other", PLUGIN]
+        subprocess.run(list(map(str, script)), check=True, timeout=200)
+        assert notes(tmp_path, "gpu")[before:] == [0, 0]
+    finally:
+        cluster.shutdown()
+    nowhere = run(board("stub", name="new"), "--engine", "ray", "--address", cluster.address)
+    assert nowhere.returncode == 1 and nowhere.stderr.startswith(
+        f"mibench: there is no ray cluster at {cluster.address}"
     )
 
 

@@ -160,6 +160,19 @@ def test_a_read_only_folder_is_wrong_usage(tmp_path):
     )
 
 
+def test_what_only_reads_needs_no_right_to_write(tmp_path):
+    sealed = tmp_path / "sealed"
+    sealed.mkdir(mode=0o500)
+    assert said(_read_as_nobody, sealed / "store") == "read nothing"
+
+
+def _read_as_nobody(queue, root):
+    if os.getuid() == 0:
+        os.setuid(65534)
+    store = Store(root, write=False)
+    queue.put("read nothing" if not store.keys("models", "") and not root.exists() else "something is there")
+
+
 def _write(queue, root, value):
     store = Store(root)
     queue.put([store.save("scores", f"{k:064d}", {"x": torch.full((1000,), value)}, {})["digest"] for k in range(50)])
