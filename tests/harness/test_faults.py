@@ -407,19 +407,18 @@ def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
 
     folder, shared = board("stub", seeds=(0, 1)), board("stub:seconds=1", name="shared", seeds=(0, 1))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 1})
+    address = cluster.address  # which it forgets
     try:
-        done = run(folder, "--engine", "ray", "--address", cluster.address)
+        done = run(folder, "--engine", "ray", "--address", address)
         assert done.returncode == 0 and "4 of 4 cells done" in done.stdout, done.stderr
         before = len(notes(tmp_path, "gpu"))
-        script = [sys.executable, "-c", SHARES, cluster.address, shared, tmp_path / "other", PLUGIN]
+        script = [sys.executable, "-c", SHARES, address, shared, tmp_path / "other", PLUGIN]
         subprocess.run(list(map(str, script)), check=True, timeout=200)
         assert notes(tmp_path, "gpu")[before:] == [0, 0]
     finally:
         cluster.shutdown()
-    nowhere = run(board("stub", name="new"), "--engine", "ray", "--address", cluster.address)
-    assert nowhere.returncode == 1 and nowhere.stderr.startswith(
-        f"mibench: there is no ray cluster at {cluster.address}"
-    )
+    nowhere = run(board("stub", name="new"), "--engine", "ray", "--address", address)
+    assert nowhere.returncode == 1 and nowhere.stderr.startswith(f"mibench: there is no ray cluster at {address}")
 
 
 def unshare(script, *argv):
