@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +57,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _entries(log: Path) -> Iterator[_Entry]:
-    """The lines ``# title [record]`` on top of a log."""
-    with open(log, encoding="utf-8", errors="replace") as file:
+    """The lines ``# title [record]`` on top of a log; one that cannot be read has none."""
+    with suppress(PermissionError), open(log, encoding="utf-8", errors="replace") as file:
         for line in file:
             if not line.startswith("# "):
                 return

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from mibench.harness.engine import PATIENCE, Local, Message
 __all__ = ["Cluster"]
 
 STILLBORN = 3
+SILENCE = 20.0
 
 
 class Cluster:
@@ -39,7 +41,7 @@ class Cluster:
         self.hired: dict[Any, Any] = {}  # by the answer that says that they are ready
         self.idle: list[Any] = []
         self.jobs: dict[Any, tuple[Any, Any]] = {}  # the job and its worker, by their messages
-        self.stillborn, self.spare = 0, False
+        self.stillborn, self.spare, self.heard = 0, False, time.monotonic()
         try:
             import ray
         except ImportError as error:
@@ -61,7 +63,7 @@ class Cluster:
             )
         except (RuntimeError, ValueError, OverflowError, OSError) as error:
             raise MibenchError(
-                f"there is no ray cluster at {self.address or 'this machine'}: {_words(error, 160)}"
+                f"no ray cluster answers at {self.address or 'this machine'}: {_words(error, 160)}"
             ) from None
         there = self.ray.cluster_resources()
         if not self.workers:
@@ -95,10 +97,16 @@ class Cluster:
         """See ``Engine``.
 
         Raises:
-            MibenchError: the workers end before they begin, over and over.
+            MibenchError: the workers end before they begin, over and over, or no machine is left.
         """
         said: list[tuple[Any, Message]] = []
         ready, _ = self.ray.wait([*self.jobs, *self.hired], num_returns=1, timeout=PATIENCE)
+        if ready or self.jobs:
+            self.heard = time.monotonic()
+        elif time.monotonic() > self.heard + SILENCE:
+            self.heard = time.monotonic()
+            if not any(node["Alive"] for node in self.ray.nodes()):
+                raise MibenchError("the ray cluster has no machine left; run the same command again where there is one")
         for answer in ready:
             if answer in self.hired:
                 self._welcome(answer)

@@ -50,7 +50,10 @@ class Engine(Protocol):
         """Run a job under a guard; ``task`` is what ``guard.main`` takes."""
 
     def wait(self) -> list[tuple[Any, Message]]:
-        """What jobs have said, waited for at most half a second; the last of a job has "end", or "lost" where its guard died."""
+        """What jobs have said, waited for at most half a second; the last of a job has "end", or "lost" where its guard died.
+
+        "unsure" says that what was begun last may not have been heard of.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Local:
         return self
 
     def __exit__(self, *error: object) -> None:
+        _wake()
         for child in self.children.values():
             child.process.terminate()
         until = time.monotonic() + GRACE
@@ -118,6 +122,7 @@ class Local:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_guarded, args=({"environment": environment, **task}, theirs))
         try:
+            _wake()
             with _birth():
                 process.start()
         except (EOFError, OSError) as error:
@@ -148,7 +153,8 @@ class Local:
                     with suppress(psutil.Error):
                         process.kill()
                 child.process.kill()
-                message = {"end": "its guard did not stop it at the time limit, as if something had stopped the guard"}
+                text = "its guard did not stop it at the time limit, as if something had stopped the guard"
+                message = {"end": text, "unsure": True}
                 said.append((job, message))
             if "end" in message or over:
                 child.process.join(GRACE)
@@ -167,6 +173,14 @@ def _birth() -> Iterator[None]:
     finally:
         sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wake() -> None:
+    """A job may have stopped the process from which all are forked; nothing is waited for longer."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]
+    if pid is not None:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _guarded(task: Message, pipe: Connection) -> None:

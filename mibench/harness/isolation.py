@@ -24,8 +24,8 @@ def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
     """Global random numbers that are the same whoever went before; switches as they were, put back afterwards.
 
     What is put back: torch's default dtype and device, grad mode, autocast, threads, determinism, denormals, precision of matrix
-    products and TF32; numpy's treatment of errors; working folder, umask, environment, standard streams, and the handlers of
-    signals.
+    products, TF32 and hooks on all modules; numpy's treatment of errors; working folder, umask, environment, standard streams,
+    and the handlers of signals.
     """
     own = generator(seed, "global", *purpose).initial_seed()
     state, numbers = random.getstate(), np.random.get_state()
@@ -78,6 +78,20 @@ def _handle(before: dict[int, object]) -> None:
     signal.alarm(0)
 
 
+def _hooks() -> dict[str, dict[int, object]]:
+    """What runs with every module of torch; it has a function to add to these, and none to list them."""
+    known = vars(torch.nn.modules.module)
+    return {name: dict(known[name]) for name in known if name.startswith("_global_") and isinstance(known[name], dict)}
+
+
+def _set_hooks(before: dict[str, dict[int, object]]) -> None:
+    for name, hooks in before.items():
+        known = getattr(torch.nn.modules.module, name)
+        if dict(known) != hooks:
+            known.clear()
+            known.update(hooks)
+
+
 def _flushed() -> bool:
     """Whether the smallest numbers count as 0 here, which torch does not say itself."""
     return float(torch.tensor(5e-324, dtype=torch.float64) * 1) == 0
@@ -104,6 +118,7 @@ _SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (_hooks, _set_hooks),
     (_flushed, torch.set_flush_denormal),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (_tf32, _set_tf32),

@@ -85,7 +85,7 @@ class _Bench:
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
         self.cuts = {name: calibration(part) for name, part in self.parts.items()}
         self._shadows: dict[tuple[str, int], Shadow] = {}
-        self._written: dict[tuple[str, int], list[int]] = {}  # how often, when the attacks got them
+        self._lent: dict[tuple[str, int], tuple[Denoiser, Tensor]] = {}  # shadow models as they were
         self._released = self._release(self.model)
         self._weights = copy.deepcopy(self._released.denoiser)
 
@@ -129,8 +129,9 @@ class _Bench:
             else:
                 points = members.to(self.device)
                 model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device, self.memory)
-            self._shadows[cell.shadow] = Shadow(self._release(model), members)
-            self._written[cell.shadow] = _writes(self._shadows[cell.shadow].model.denoiser)
+            released = self._release(model)
+            self._shadows[cell.shadow] = Shadow(released, members)
+            self._lent[cell.shadow] = copy.deepcopy(released.denoiser), members.clone()
         return self._shadows[cell.shadow]
 
     def context(self, cell: Cell, model: Model, cost: Cost) -> Context:
@@ -166,7 +167,7 @@ class _Bench:
                 yield
             if not _same(self._released.denoiser, self._weights):
                 raise MibenchError(f"{self.cells[place].labels['attack']} changed the model that it was given")
-            if not self._sound_shadows():
+            if self.cells[place].shadows() and not self._sound_shadows():
                 raise MibenchError(f"{self.cells[place].labels['attack']} changed a shadow model that others use too")
         except Exception as error:
             sound = self._restore()
@@ -191,8 +192,12 @@ class _Bench:
         return _same(ours, saved) and self._sound_shadows()
 
     def _sound_shadows(self) -> bool:
-        """Whether nobody has written to the weights of a shadow model, as far as torch has counted."""
-        return all(_writes(one.model.denoiser) == self._written[which] for which, one in self._shadows.items())
+        """Whether all shadow models, which attacks share, are as they were."""
+        pairs = [(one, *self._lent[which]) for which, one in self._shadows.items()]
+        return all(
+            _same(one.model.denoiser, denoiser) and torch.equal(one.members, members)
+            for one, denoiser, members in pairs
+        )
 
     def judge(self, place: int) -> bool:
         """Report the record that stored scores give; False where there are none."""
@@ -348,11 +353,6 @@ def _counted(model: Model, cost: Cost) -> Model:
     counted = copy.copy(model)
     counted.cost = cost
     return counted
-
-
-def _writes(denoiser: Denoiser) -> list[int]:
-    """How often each tensor of a network has been written to."""
-    return [value._version for value in denoiser.state_dict().values()] if isinstance(denoiser, torch.nn.Module) else []
 
 
 def _same(one: Denoiser, other: Denoiser) -> bool:

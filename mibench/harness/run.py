@@ -292,6 +292,10 @@ class _Run:
             self._release()
             return
         left = [job.cells[place] for place in sorted(job.open)]
+        if len(left) > 1 and (message.get("unsure") or "lost" in message):  # who it was shows when each is by itself
+            for cell in left:
+                self._add("measure", [cell], alone=job.alone)
+            return
         blamed = left if job.begun is None else [job.cells[job.begun]] if job.begun in job.open else []
         for cell in blamed:
             if again:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from mibench import Attack, hookimpl
@@ -79,6 +80,16 @@ def stops_its_guard():
 
 
 @attack
+def stops_its_guard_and_goes_on():
+    os.kill(os.getppid(), signal.SIGSTOP)
+
+
+@attack
+def stops_what_all_jobs_are_forked_from():
+    os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGSTOP)
+
+
+@attack
 def leaves_a_child():
     if os.fork() == 0:
         os.setsid()
@@ -126,6 +137,7 @@ def changes_the_world():
     torch.set_num_threads(2)
     torch.set_autocast_enabled("cpu", True)
     torch.set_flush_denormal(True)
+    torch.nn.modules.module.register_module_forward_hook(lambda module, given, answer: answer + 1)
     torch.set_float32_matmul_precision("medium")
     os.umask(0o777)
     torch.manual_seed(0)
@@ -145,6 +157,7 @@ def notices():
     assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
     assert not torch.is_autocast_enabled("cpu") and os.umask(0o022) != 0o777
     assert torch.tensor(5e-324, dtype=torch.float64) * 1 > 0 and torch.get_float32_matmul_precision() == "highest"
+    assert not torch.nn.modules.module._global_forward_hooks
     assert np.geterr()["divide"] == "warn"
     assert os.getcwd() != "/" and "MISBEHAVING_NOTES" in os.environ
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
@@ -202,7 +215,7 @@ class ChangesAShadow(Base):
     def fit(self, model, members, nonmembers, ctx):
         first, _ = ctx.shadows(2, "online")
         for parameter in first.model.denoiser.parameters():
-            parameter.mul_(2)
+            parameter.data = 2 * parameter.data
 
 
 class Draws(Attack):

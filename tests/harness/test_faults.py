@@ -206,12 +206,20 @@ def test_shadow_models_that_were_changed_are_read_anew(board, tmp_path):
 
 @pytest.mark.slow
 def test_a_guard_that_was_stopped_does_not_hold_its_job_for_ever(board, tmp_path):
-    folder = board("stops-its-guard", "pia")
-    assert run(folder, "--time-limit", "3s").returncode == 1
+    bad = "stops-its-guard", "stops-its-guard-and-goes-on"
+    folder = board("stub:k=1", *bad, "stub:k=2")
+    assert run(folder, "--workers", 2, "--time-limit", "3s").returncode == 1
     found = states(folder)
-    assert "its guard did not stop it at the time limit" in found.pop("stops-its-guard")
-    assert set(found.values()) == {"done"} and len(found) == 2
+    for name in bad:
+        assert "its guard did not stop it at the time limit" in found.pop(name)
+    assert set(found.values()) == {"done"} and len(list(folder.rglob("records/**/*.json"))) == 5
     assert gone(notes(tmp_path, "child"))
+
+
+@pytest.mark.slow
+def test_what_all_jobs_are_forked_from_is_woken(board):
+    done = run(board("stops-what-all-jobs-are-forked-from", seeds=(0, 1)))
+    assert done.returncode == 0 and "4 of 4 cells done" in done.stdout
 
 
 @pytest.mark.slow
@@ -418,7 +426,7 @@ def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
     finally:
         cluster.shutdown()
     nowhere = run(board("stub", name="new"), "--engine", "ray", "--address", address)
-    assert nowhere.returncode == 1 and nowhere.stderr.startswith(f"mibench: there is no ray cluster at {address}")
+    assert nowhere.returncode == 1 and nowhere.stderr.startswith(f"mibench: no ray cluster answers at {address}")
 
 
 def unshare(script, *argv):
