@@ -11,7 +11,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -440,6 +439,8 @@ def _jeffreys(count: int, size: int, level: float) -> tuple[float, float]:
 
 def _beta_quantile(probability: float, a: float, b: float) -> float:
     """Quantile of Beta(a, b), which is concentrated at 0 for a = 0 and at 1 for b = 0."""
+    from scipy.special import betaincinv  # here, as brentq above
+
     return float(b == 0) if a == 0 or b == 0 else float(betaincinv(a, b, probability))
 
 
