@@ -267,8 +267,9 @@ class _Run:
         else:
             self.running.discard(job)
             self.clock.end(job, message.get("held", 0))
-            if "lost" in message and job.lives > 1:
-                self._once_more(job, [job.cells[place] for place in sorted(job.open)], message["lost"])
+            left = [job.cells[place] for place in sorted(job.open)]
+            if "lost" in message and left and job.lives > 1:
+                self._once_more(job, left, message["lost"])
             else:
                 self._settle(job, message)
             self._give(job)

@@ -8,6 +8,9 @@ import pytest
 from mibench.harness import engine, estimate
 from mibench.harness.engine import Local
 from mibench.harness.estimate import Clock, guess, shard
+from mibench.harness.plan import Plan
+from mibench.harness.run import Work, execute
+from mibench.harness.store import Store
 from mibench.harness.suite import Suite, plan_cells
 from mibench.plugins import load
 
@@ -111,3 +114,27 @@ def test_a_job_that_cannot_be_started_is_lost(monkeypatch):
         local.start("job", {})
         assert local.wait() == [("job", {"lost": "no process could be started: EOFError"})]
         assert not local.children
+
+
+class Forgetful(Local):
+    """Loses every worker just before its last word."""
+
+    def wait(self):
+        return [(job, {"lost": "gone"} if "end" in message else message) for job, message in super().wait()]
+
+
+def test_a_worker_that_is_lost_when_all_is_said_costs_nothing(tmp_path):
+    suite = Suite(
+        datasets=["digits:members=20,nonmembers=40,reference=200"],
+        defenses=["vp"],
+        attacks=["pia"],
+        seeds=[0],
+        model="exact",
+        controls=False,
+        utility={"samples": 100, "evaluations": 2},
+    )
+    plan = Plan(plan_cells(load(), suite), tmp_path / "records", Store(tmp_path / "store"))
+    events = []
+    assert execute(plan, plan.cells, Forgetful(1), Work(), events.append) == 0
+    assert {state for state, _ in plan.states()} == {"done"}
+    assert len([event for event in events if event.kind == "done"]) == len(plan.cells) == 2
