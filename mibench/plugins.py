@@ -21,7 +21,7 @@ from mibench import hookspecs
 from mibench.components import Attack, Component, Dataset, Defense
 from mibench.errors import UsageError
 
-__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "load"]
+__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
 
 KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -160,8 +160,14 @@ def _loose(path: str) -> Any:
     return module
 
 
-def _order(entry: EntryPoint) -> tuple[bool, str]:
-    return (entry.dist is None or entry.dist.name != "mibench", entry.name)
+@cache
+def installed() -> tuple[tuple[EntryPoint, str, str], ...]:
+    """The entry points of the group ``mibench``, each with its package and version, the bundled ones first; looked up once."""
+    found = [
+        (entry, entry.dist.name if entry.dist else "", entry.dist.version if entry.dist else "")
+        for entry in entry_points(group="mibench")
+    ]
+    return tuple(sorted(found, key=lambda one: (one[1] != "mibench", one[0].name)))
 
 
 @cache
@@ -172,9 +178,8 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         UsageError: where a loose file does not exist.
     """
     registry = Registry()
-    for entry in sorted(entry_points(group="mibench"), key=_order):
-        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        _register(registry, Plugin(entry.name, source), entry.load)
+    for entry, package, version in installed():
+        _register(registry, Plugin(entry.name, f"{package} {version}" if package else entry.value), entry.load)
     for file in files:
         if not os.path.isfile(file):
             raise UsageError(f"--plugin {file}: there is no such file")

@@ -31,6 +31,7 @@ def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     jobs.add_argument(
         "--time-limit",
+        type=_seconds,
         default="24h",
         metavar="30m",
         help="for each cell, and for each training: s, m, h or d, or none; what takes longer is stopped (default: 24h)",
@@ -82,11 +83,11 @@ def work_of(args: argparse.Namespace) -> Work:
     """How jobs are done.
 
     Raises:
-        UsageError: for a device that is not there, a time that is none.
+        UsageError: for a device that is not there.
     """
     from mibench.harness.run import Work
 
-    return Work(_device(args), tuple(str(Path(file).absolute()) for file in args.plugin), _seconds(args.time_limit))
+    return Work(_device(args), tuple(str(Path(file).absolute()) for file in args.plugin), args.time_limit)
 
 
 def part_of(args: argparse.Namespace) -> tuple[int, int] | None:
@@ -123,5 +124,5 @@ def _seconds(text: str) -> float | None:
         return None
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text)
     if not found or not float(found[1]):
-        raise UsageError(f"--time-limit {text[:40]}: give a time such as 90s, 30m, 12h or 2d, or none")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: give a time such as 90s, 30m, 12h or 2d, or none")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.harness.suite import load_suite, loose_records, plan_cells
     from mibench.plugins import load
 
-    part, engine, work = part_of(args), engine_of(args), work_of(args)
+    part, engine = part_of(args), engine_of(args)
     single = [f"--{k}" for k in ("dataset", "seed", "model", "recipe", "samples") if getattr(args, k) is not None]
     if args.suite:
         if single:
@@ -65,6 +65,9 @@ def main(args: argparse.Namespace) -> int:
         suite = _suite_of(args)
         store = open_store(args)
         folder = loose_records(store.root, suite)
+    if not folder.exists():  # so there is work
+        engine.prepare()
+    work = work_of(args)
     registry = load(work.plugins)
     cells = plan_cells(registry, suite)
     cells = shard(cells, *part) if part else cells

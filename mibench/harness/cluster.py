@@ -6,8 +6,10 @@ import logging
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Hashable, Iterator
+from importlib import import_module
 from typing import Any
 
 from mibench.errors import MibenchError, UsageError
@@ -48,7 +50,13 @@ class Cluster:
             raise UsageError(f"--engine ray needs ray ({error}): pip install 'mibench[ray]'") from None
         self.ray: Any = ray
 
-    def __enter__(self) -> Cluster:
+    def prepare(self) -> None:
+        """Start or join the cluster and hire its workers, which is mostly waiting: a thread loads torch for the driver.
+
+        Raises:
+            MibenchError: where none answers, or has none of what jobs need.
+        """
+        threading.Thread(target=import_module, args=("torch",)).start()
         own = self.address is None
         try:
             if not own and self.address != "auto":  # ray itself would look for it for minutes
@@ -76,6 +84,10 @@ class Cluster:
         self._worker = self.ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_restarts=0)(_Worker)
         for _ in range(self.workers):
             self._hire()
+
+    def __enter__(self) -> Cluster:
+        if not self.ray.is_initialized():
+            self.prepare()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -39,7 +39,11 @@ class Engine(Protocol):
 
     workers: int
 
-    def __enter__(self) -> Engine: ...
+    def prepare(self) -> None:
+        """Begin what takes long before the first job, beside what the driver itself has still to load."""
+
+    def __enter__(self) -> Engine:
+        """Prepare, if that was not done."""
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -82,7 +86,8 @@ class Local:
         self._needs = 0
         self._context = multiprocessing.get_context("forkserver")
 
-    def __enter__(self) -> Local:
+    def prepare(self) -> None:
+        """Start the process from which all are forked; it loads torch."""
         self._context.set_forkserver_preload(PRELOADED)
         before = dict(os.environ)
         os.environ.update(ENVIRONMENT)
@@ -91,6 +96,9 @@ class Local:
         for name in ENVIRONMENT.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+    def __enter__(self) -> Local:
+        self.prepare()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -157,7 +165,6 @@ class Local:
                 message = {"end": text, "unsure": True}
                 said.append((job, message))
             if "end" in message or over:
-                child.process.join(GRACE)
                 child.pipe.close()
                 del self.children[job]
         return said

@@ -9,7 +9,6 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from mibench.harness.cells import cell_from
 from mibench.harness.measure import Report, measure
 from mibench.harness.models import make_models
 from mibench.harness.store import Store
-from mibench.plugins import load
+from mibench.plugins import installed, load
 
 __all__ = ["main"]
 
-for _entry in entry_points(group="mibench"):  # every job is forked from here: what comes with mibench is imported once
-    if _entry.dist is not None and _entry.dist.name == "mibench":
+for _entry, _package, _ in installed():  # every job is forked from here: what comes with mibench is imported once
+    if _package == "mibench":
         with contextlib.suppress(Exception):  # each job says it for itself
             _entry.load()
 
