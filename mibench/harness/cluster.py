@@ -6,11 +6,14 @@ import logging
 import os
 import re
 import socket
-import threading
 import time
 from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
+
+import psutil
 
 from mibench.errors import MibenchError, UsageError
 from mibench.harness.engine import PATIENCE, Local, Message
@@ -56,7 +59,7 @@ class Cluster:
         Raises:
             MibenchError: where none answers, or has none of what jobs need.
         """
-        threading.Thread(target=import_module, args=("torch",)).start()
+        ThreadPoolExecutor(1).submit(import_module, "torch")  # what goes wrong there, the driver finds out itself
         own = self.address is None
         try:
             if not own and self.address != "auto":  # ray itself would look for it for minutes
@@ -94,6 +97,10 @@ class Cluster:
         for worker in [*self.hired.values(), *self.idle, *(worker for _, worker in self.jobs.values())]:
             self.ray.kill(worker)
         self.jobs.clear()
+        for process in psutil.Process().children():  # ray would wait for its autoscaler, which is deaf, for a second
+            with suppress(psutil.Error):
+                if any("autoscaler" in word for word in process.cmdline()):
+                    process.kill()
         self.ray.shutdown()
 
     def room(self, memory: int) -> bool:
