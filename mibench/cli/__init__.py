@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import importlib
 import sys
 import tempfile
@@ -42,7 +40,6 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 something failed or differs, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    atexit.register(gc.freeze)  # to look through all of torch once more would take a third of a second
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
