@@ -99,7 +99,7 @@ class Cluster:
         self.jobs.clear()
         for process in psutil.Process().children():  # ray would wait for its autoscaler, which is deaf, for a second
             with suppress(psutil.Error):
-                if any("autoscaler" in word for word in process.cmdline()):
+                if any(word.endswith("autoscaler/_private/monitor.py") for word in process.cmdline()):
                     process.kill()
         self.ray.shutdown()
 
