@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from mibench.harness.records import read_record
+from mibench.results.record import read_record
 
 PLUGIN = """
     import time
@@ -100,10 +100,10 @@ def _line(process: psutil.Process) -> str:
 
 def start(folder: Path, plugin: Path) -> float:
     """Seconds from the start of a real job until it begins its first cell, workers preloaded."""
-    from mibench.harness.cells import job_from
-    from mibench.harness.engine import Local
-    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.jobs.engine import Local
     from mibench.plugins import load
+    from mibench.suite.cells import job_from
+    from mibench.suite.suite import load_suite, plan_cells
 
     cells = plan_cells(load(), load_suite("quick").suite)
     model = next(cell for cell in cells if cell.model == "exact")

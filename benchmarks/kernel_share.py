@@ -14,7 +14,7 @@ import torch
 from mibench import Recipe
 from mibench.data import split
 from mibench.diffusion.denoisers import expand
-from mibench.diffusion.training import TIMES, blank_model
+from mibench.diffusion.training import TIMES
 from mibench_datasets import Digits
 from mibench_defenses import HOLD
 
@@ -31,7 +31,7 @@ def main() -> bool:
     print("order  table (s)  kernel (ms)  step (ms)  share")
     for order in (1, 2, 3, 4):
         defense = HOLD(order=order)
-        model = blank_model(defense, data.shape, data.data_variance, recipe)
+        model = defense.build_model(data.shape, data.data_variance, recipe)
         process, optimizer = model.process, torch.optim.Adam(model.denoiser.parameters(), fused=True)
         began = time.perf_counter()
         quantiles = (torch.arange(TIMES, dtype=torch.float64) + 0.5) / TIMES

@@ -15,8 +15,8 @@ from mibench import Recipe
 from mibench.api import attack, dataset, defense
 from mibench.context import Context
 from mibench.data import Split, calibration, split
-from mibench.diffusion.training import blank_model, train
-from mibench.harness.scores import attack_metrics
+from mibench.diffusion.training import train
+from mibench.results.attack_metrics import attack_metrics
 
 ATTACKS = ("loss:draws=4", "pia")
 JUDGED = 300
@@ -30,7 +30,7 @@ def row(data: str, method: str, recipe: Recipe) -> tuple[float, ...]:
     """Print minutes of training and the calibrated AUROC of each attack; return the latter."""
     made, parts = defense(method), split(dataset(data), 0)
     parts = Split(parts.members, parts.nonmembers[:JUDGED], parts.reference)
-    model = blank_model(made, parts.shape, parts.data_variance, recipe)
+    model = made.build_model(parts.shape, parts.data_variance, recipe)
     began = time.process_time()
     train(made, model, parts.members, recipe, 0)
     minutes = (time.process_time() - began) / 60

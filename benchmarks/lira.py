@@ -14,12 +14,12 @@ import time
 import torch
 
 from mibench import Attack, Context, Recipe
-from mibench.context import Shadow, generator
+from mibench.context import Shadow
 from mibench.data import split
 from mibench.diffusion.model import Memory
-from mibench.diffusion.together import fastest, train_together
-from mibench.diffusion.training import blank_model
+from mibench.diffusion.stacked import fastest, train_stacked
 from mibench.metrics.membership import auroc, tpr_at_fpr
+from mibench.seeds import generator
 from mibench_attacks.gsa import GSA
 from mibench_attacks.lira import LiRA
 from mibench_attacks.loss import Loss
@@ -48,12 +48,12 @@ def trained() -> tuple[list[Shadow], torch.Tensor, torch.Tensor]:
     pool = torch.cat([data.members, data.nonmembers])
     halves = [pool[torch.randperm(POOL, generator=generator(k, "half"))[: POOL // 2]] for k in range(MODELS)]
     models = [
-        blank_model(defense, data.shape, half.double().square().mean().item(), RECIPE, seed=k)
+        defense.build_model(data.shape, half.double().square().mean().item(), RECIPE, seed=k)
         for k, half in enumerate(halves)
     ]
     speed = fastest(defense, models, halves, RECIPE, range(MODELS))
     began = time.monotonic()
-    facts = train_together(defense, models, halves, RECIPE, range(MODELS))
+    facts = train_stacked(defense, models, halves, RECIPE, range(MODELS))
     losses = torch.tensor([fact["loss"] for fact in facts])
     print(
         f"{RECIPE.steps} steps, batch {RECIPE.batch}, width {RECIPE.width}, depth {RECIPE.depth}: "

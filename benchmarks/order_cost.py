@@ -14,8 +14,9 @@ import time
 import torch
 
 from mibench import Recipe
-from mibench.diffusion.training import Alone, blank_model, optimiser
-from mibench.harness.backends import set_backends
+from mibench.diffusion.optimise import adam
+from mibench.diffusion.training import SingleTrainer
+from mibench.evaluate.backends import set_backends
 from mibench_defenses import HOLD
 
 ORDERS, LIMIT = (1, 2, 3, 4), 1.05
@@ -36,8 +37,8 @@ def main() -> bool:
     steps = []
     for order in ORDERS:
         defense = HOLD(order=order)
-        task = Alone(defense, blank_model(defense, (3, 32, 32), 1.0, recipe, given.device), images, recipe, 0)
-        steps.append((task, optimiser(task, recipe)))
+        task = SingleTrainer(defense, defense.build_model((3, 32, 32), 1.0, recipe, given.device), images, recipe, 0)
+        steps.append((task, adam(task, recipe)))
     clock = time.process_time if given.device == "cpu" else time.perf_counter
     taken: list[list[float]] = [[] for _ in ORDERS]
     for _ in range(1 + given.repetitions):

@@ -12,13 +12,13 @@ import torch
 
 from mibench import Model
 from mibench.components import Dataset
-from mibench.context import generator
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.sampling import sample
+from mibench.kinds import Method
 from mibench.metrics.features import feature_space
 from mibench.metrics.frechet import frechet
-from mibench.recipe import Method
+from mibench.seeds import generator
 from mibench_datasets import Digits, SwissRoll
 from mibench_defenses import CLD, HOLD, VE, VP
 

@@ -14,7 +14,7 @@ from mibench import Model
 from mibench.context import Context
 from mibench.data import calibration, split
 from mibench.diffusion.denoisers import ExactDenoiser
-from mibench.harness.scores import attack_metrics
+from mibench.results.attack_metrics import attack_metrics
 from mibench_attacks.pia import PIA
 from mibench_attacks.secmi import SecMI
 from mibench_attacks.sima import SimA

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from mibench.harness.cells import Cell
-from mibench.harness.records import Record, read_record, write_record
-from mibench.harness.store import Store
-from mibench.harness.suite import load_suite, plan_cells
 from mibench.plugins import load
+from mibench.results.record import Record, read_record, write_record
+from mibench.results.store import Store
+from mibench.suite.cells import Cell
+from mibench.suite.suite import load_suite, plan_cells
 
 BOARD = Path(__file__).parent.parent / "leaderboards" / "quick" / "records"
 DEFENSES = (

@@ -30,17 +30,11 @@ from mibench import Model, Recipe
 from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.compiled import LONG, compiled
-from mibench.diffusion.training import (
-    TIMES,
-    Alone,
-    blank_model,
-    hybrid_score_matching,
-    module_of,
-    optimise,
-    optimiser,
-    time_table,
-)
-from mibench.harness.backends import set_backends
+from mibench.diffusion.losses import hybrid_score_matching
+from mibench.diffusion.model import network_of
+from mibench.diffusion.optimise import Callbacks, adam, optimise
+from mibench.diffusion.training import TIMES, SingleTrainer, time_table
+from mibench.evaluate.backends import set_backends
 from mibench.metrics.membership import auroc
 from mibench.names import build
 from mibench.plugins import load
@@ -115,19 +109,19 @@ class Pixels(Dataset[Tensor]):
 
 def ours(device: Device, defense: HOLD, members: Tensor, recipe: Recipe, steps: int) -> tuple[float, float, Model]:
     """Images a second, FLOP an image, and the model as it is then."""
-    model = blank_model(defense, tuple(members.shape[1:]), 1.0, recipe, device.name)
-    module_of(model).train()
-    task = Alone(defense, model, members, recipe, 0)
-    work = counted(lambda: task.step(optimiser(task, recipe))) / recipe.batch
+    model = defense.build_model(tuple(members.shape[1:]), 1.0, recipe, device.name)
+    network_of(model).train()
+    task = SingleTrainer(defense, model, members, recipe, 0)
+    work = counted(lambda: task.step(adam(task, recipe))) / recipe.batch
     long = recipe.model_copy(update={"steps": max(steps, LONG)})
     with compiled(model, long, lambda line: print(line, flush=True)):
 
         def run(steps: int) -> None:
-            optimise(task, recipe.model_copy(update={"steps": steps}), lambda *_: None, (), lambda *_: None)
+            optimise(task, recipe.model_copy(update={"steps": steps}), Callbacks(), lambda *_: None)
 
         run(3)
         seconds = device.seconds(lambda: run(steps))
-    module_of(model).eval()
+    network_of(model).eval()
     return steps * recipe.batch / seconds, work, model
 
 
@@ -135,8 +129,8 @@ def plain(device: Device, defense: HOLD, members: Tensor, recipe: Recipe, steps:
     """Images a second of a loop as scripts have it."""
     torch.use_deterministic_algorithms(False)
     shape = tuple(members.shape[1:])
-    model = blank_model(defense, shape, 1.0, recipe, device.name)
-    module = module_of(model).to(memory_format=torch.contiguous_format).train()  # type: ignore[call-overload]
+    model = defense.build_model(shape, 1.0, recipe, device.name)
+    module = network_of(model).to(memory_format=torch.contiguous_format).train()  # type: ignore[call-overload]
     average = [p.detach().clone() for p in module.parameters()]
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate)
     table, generator = time_table(model.process, recipe, model.device), torch.Generator(model.device).manual_seed(0)

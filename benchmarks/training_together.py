@@ -10,8 +10,7 @@ import torch
 
 from mibench import Recipe
 from mibench.data import split
-from mibench.diffusion.together import fastest
-from mibench.diffusion.training import blank_model
+from mibench.diffusion.stacked import fastest
 from mibench_datasets import Digits
 from mibench_defenses import VP
 
@@ -25,7 +24,7 @@ def main() -> bool:
     for width in (64, 256):
         recipe = Recipe(**(Digits.recipe | {"width": width, "depth": 3}))
         for count in (2, 4, 8, 16):
-            models = [blank_model(defense, data.shape, data.data_variance, recipe, seed=k) for k in range(count)]
+            models = [defense.build_model(data.shape, data.data_variance, recipe, seed=k) for k in range(count)]
             speed = fastest(defense, models, [data.members] * count, recipe, range(count), steps=30, warmup=5)
             ratio = speed.alone / speed.together
             print(f"| {width} | {count} | {speed.alone:.2f} | {speed.together:.2f} | {ratio:.2f} |", flush=True)

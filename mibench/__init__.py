@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mibench.api import attack, dataset, defense, run
-    from mibench.components import Attack, Component, Dataset, Defense
+    from mibench.components import Attack, Component, Dataset
     from mibench.context import Context
+    from mibench.defenses import Defense
     from mibench.diffusion.model import Model
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
@@ -56,8 +57,9 @@ __all__ = [
 
 _HOMES = {
     "mibench.api": ("attack", "dataset", "defense", "run"),
-    "mibench.components": ("Attack", "Component", "Dataset", "Defense"),
+    "mibench.components": ("Attack", "Component", "Dataset"),
     "mibench.context": ("Context",),
+    "mibench.defenses": ("Defense",),
     "mibench.diffusion.model": ("Model",),
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mibench.components import Attack, Dataset, Defense
+from mibench.components import Attack, Dataset
+from mibench.defenses import Defense
 from mibench.errors import MibenchError, UsageError
 from mibench.names import build
 from mibench.plugins import load
 
 if TYPE_CHECKING:
-    from mibench.harness.records import Record
+    from mibench.results.record import Record
 
 __all__ = ["attack", "dataset", "defense", "run"]
 
@@ -64,11 +65,11 @@ def run(
         UsageError: for a wrong name or option.
         MibenchError: where the cell failed, with the reason.
     """
-    from mibench.harness.plan import Plan
-    from mibench.harness.records import read_record
-    from mibench.harness.store import Store, default_root
-    from mibench.harness.suite import Suite, loose_records, plan_cells
     from mibench.names import options, validated
+    from mibench.results.record import read_record
+    from mibench.results.store import Store, default_root
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import Suite, loose_records, plan_cells
 
     root = Path(store or default_root()).absolute()
     given = options(recipe, "recipe") if recipe else {}

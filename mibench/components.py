@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mibench.kinds import Access, ShadowKind, Tier
+
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from mibench.context import Context
     from mibench.diffusion.model import Model
-    from mibench.diffusion.process import LinearSDE
-    from mibench.recipe import Recipe
 
-__all__ = ["Access", "Attack", "Component", "Dataset", "Defense", "Modality", "ShadowKind", "Tier"]
+__all__ = ["Attack", "Component", "Dataset", "Modality"]
 
 Modality = Literal["points", "image", "mel"]
-Access = Literal["data", "samples", "network", "gradients", "weights"]
-ShadowKind = Literal["online", "offline"]
-Tier = Literal["data", "samples", "network", "weights", "shadows"]
 
 
 class Component(BaseModel):
@@ -101,58 +98,6 @@ class Dataset(Component):
     def sound(self, x: Tensor) -> tuple[Tensor, int] | None:
         """Waves (B, L) in [−1, 1] of samples (B, *item), as the pool gives them, and their rate in Hz; None for no sound."""
         return None
-
-
-class Defense(Component):
-    """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default.
-
-    Attributes:
-        adaptive: the attacks that its authors consider strongest, such as ``("adaptive",)``; suites should run them.
-    """
-
-    adaptive: ClassVar[tuple[str, ...]] = ()
-
-    parameterisation: Literal["plain", "sufficient"] = Field(
-        "plain", description="what the network sees: all n blocks, or the sufficient statistic"
-    )
-    t_min: float = Field(1e-3, ge=1e-5, le=0.1, description="smallest time, as a fraction of the horizon")
-
-    def meets_adaptively(self, attack: Attack) -> bool:
-        """Whether an attack is an adaptive one for this defense: by its own word, or by that of the defense."""
-        return attack.adaptive or attack.name in self.adaptive
-
-    def process(self) -> LinearSDE:
-        """The forward process."""
-        raise NotImplementedError(f"{type(self).__name__} must implement process()")
-
-    def network(self, blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:
-        """The network that maps ((B, blocks, *shape), log-SNR (B,)) to (B, *shape); by default the recipe's."""
-        from mibench.diffusion.networks import build
-
-        return build(blocks, shape, recipe)
-
-    def loss(self, model: Model, batch: Tensor, kernel: Any, generator: torch.Generator) -> Tensor:
-        """The training loss of a batch: hybrid score matching (2112.07068 eq. 8), E ‖ε_θ(u_t, t) − ε_n‖² per dimension.
-
-        Args:
-            model: the model in training; ``model.denoiser(u, kernel)`` answers with gradients.
-            batch: (B, *item) members.
-            kernel: the process' kernel at B training times.
-            generator: on the model's device; all noise must come from it.
-        """
-        from mibench.diffusion.training import hybrid_score_matching
-
-        return hybrid_score_matching(model, batch, kernel, generator)
-
-    def update(self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:
-        """One optimiser step from a loss; by default with the gradient's norm clipped."""
-        from mibench.diffusion.training import clipped_step
-
-        clipped_step(model, loss, optimizer, clip)
-
-    def release(self, model: Model) -> Model:
-        """The model as attackers and users of its samples meet it; by default as trained."""
-        return model
 
 
 class Attack(Component):

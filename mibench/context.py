@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,16 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mibench.seeds import generator
+
 if TYPE_CHECKING:
     from mibench.diffusion.model import Model
 
-__all__ = ["Context", "Shadow", "generator"]
-
-
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator for one purpose; different purposes of one seed are independent."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+__all__ = ["Context", "Shadow"]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mibench.components import Dataset
-from mibench.context import generator
 from mibench.errors import UsageError
+from mibench.seeds import generator
 
 __all__ = ["CALIBRATION", "Split", "nearest", "split"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import inspect
 import os
@@ -18,8 +17,10 @@ import pluggy
 from pydantic import ValidationError
 
 from mibench import hookspecs
-from mibench.components import Attack, Component, Dataset, Defense
+from mibench.components import Attack, Component, Dataset
+from mibench.defenses import Defense
 from mibench.errors import UsageError
+from mibench.files import sha256
 
 __all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
 
@@ -148,7 +149,7 @@ def _marked(module: Any, name: str) -> bool:
 
 def _loose(path: str) -> Any:
     """Import a plugin from a file, under a name that no file of another folder has."""
-    place = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+    place = sha256(os.fsencode(os.path.abspath(path)))[:8]
     spec = importlib.util.spec_from_file_location(
         f"mibench_loose_{re.sub(r'[^0-9A-Za-z]', '_', Path(path).stem)}_{place}", path
     )
@@ -184,7 +185,7 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         if not os.path.isfile(file):
             raise UsageError(f"--plugin {file}: there is no such file")
         try:
-            digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+            digest = sha256(Path(file).read_bytes())[:12]
         except OSError as error:
             raise UsageError(f"--plugin {file} cannot be read: {error.strerror}") from None
         _register(
@@ -210,11 +211,11 @@ def code_digest(component: Component) -> str:
         sources = {_source(cls) for cls in classes} | {code_digest(part) for part in wrapped}
     except (OSError, TypeError):
         return ""
-    return hashlib.sha256("\n".join(sorted(sources)).encode()).hexdigest()
+    return sha256("\n".join(sorted(sources)).encode())
 
 
 @cache
 def _source(cls: type[Component]) -> str:
     """The digest of the file that defines a class."""
     raw = Path(inspect.getfile(cls)).read_bytes()
-    return hashlib.sha256(raw.replace(b"\r\n", b"\n")).hexdigest()
+    return sha256(raw.replace(b"\r\n", b"\n"))

@@ -1,4 +1,4 @@
-"""How long and how a model is trained, and by which sampler its samples are drawn: part of the suite."""
+"""How long and how a model is trained, as a suite says it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["Grid", "Method", "Recipe"]
-
-Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
-Grid = Literal["uniform", "quadratic", "log-snr"]
+__all__ = ["Recipe"]
 
 
 class Recipe(BaseModel):

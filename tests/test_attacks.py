@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from mibench.context import Context, generator
+from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
-from mibench.diffusion.training import blank_model, train
+from mibench.diffusion.training import train
 from mibench.metrics.membership import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.seeds import generator
 
 DEFENSES = ["vp", "ve", "cld", "hold1", "hold2", "hold3", "hold4"]
 ATTACKS = [
@@ -169,7 +170,7 @@ def test_a_score_of_a_network_belongs_to_its_sample(digits, attack, defense):
     """
     recipe = Recipe(steps=60, width=32, depth=1, batch=32)
     built = build(load(), "defense", defense)
-    model = blank_model(built, digits.shape, digits.data_variance, recipe)
+    model = built.build_model(digits.shape, digits.data_variance, recipe)
     with torch.enable_grad():
         train(built, model, digits.members, recipe, 0)
     together, parts = batches(attack, model, digits)

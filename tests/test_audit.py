@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mibench.errors import MibenchError
-from mibench.harness.store import Store
+from mibench.results.store import Store
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for part in ("mibench", "plugins") for path in (ROOT / part).rglob("*.py"))
@@ -104,7 +104,7 @@ class _Bomb:
 def test_a_pickle_in_the_store_is_corrupt(tmp_path):
     import json
 
-    from mibench.harness.store import _seal
+    from mibench.results.store import _seal
 
     store = Store(tmp_path)
     raw = pickle.dumps(_Bomb())

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from mibench.components import Modality
-from mibench.context import Context, Shadow, generator
+from mibench.context import Context, Shadow
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
-from mibench.diffusion.training import blank_model, train
+from mibench.diffusion.training import train
 from mibench.errors import NotApplicable
 from mibench.metrics.features import feature_space
 from mibench.names import build, validated
 from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.seeds import generator
 
 REGISTRY = load()
 EVERY = [(kind, name) for kind, known in REGISTRY.components.items() for name in known]
@@ -57,7 +58,7 @@ def test_a_defense_trains_and_releases(name, parameterisation):
     defense = build(REGISTRY, "defense", f"{name}:parameterisation={parameterisation}")
     data = split(build(REGISTRY, "dataset", "digits:members=20,reference=100"), 0)
     recipe = Recipe(steps=3, width=16, depth=1)
-    model = blank_model(defense, data.shape, data.data_variance, recipe)
+    model = defense.build_model(data.shape, data.data_variance, recipe)
     before = [p.clone() for p in model.denoiser.parameters()]
     facts = train(defense, model, data.members, recipe, 0)
     assert facts["steps"] == 3 and facts["loss"] > 0
@@ -80,7 +81,7 @@ def test_an_attack_scores_its_published_setting(name, defense, dataset):
     def answering(points):
         """The exact model, or one that has weights for attacks that need them."""
         if attack.access == "weights":
-            return blank_model(built, data.shape, 1.0, Recipe(width=16, depth=1))
+            return built.build_model(data.shape, 1.0, Recipe(width=16, depth=1))
         return Model(built.process(), ExactDenoiser(points), data.shape)
 
     model = answering(data.members).for_access(attack.access, name)

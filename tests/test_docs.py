@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from mibench import Attack
-from mibench.cli import COMMANDS
-from mibench.context import Context, generator
+from mibench.cli.__init__ import COMMANDS
+from mibench.context import Context
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.names import build
 from mibench.plugins import load
+from mibench.seeds import generator
 from mibench_attacks import ATTACKS
 
 ROOT = Path(__file__).parent.parent

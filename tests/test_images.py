@@ -16,8 +16,8 @@ import torch
 import mibench_datasets.cifar10 as cifar
 from mibench import MibenchError, UsageError
 from mibench.data import split
-from mibench.harness.records import read_record
-from mibench.harness.store import Store
+from mibench.results.record import read_record
+from mibench.results.store import Store
 from mibench_datasets import Cifar10, Images
 from mibench_datasets.cifar10 import batch_images
 from mibench_datasets.images import decoded, scaled, unscaled

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mibench.cli import COMMANDS, main
-from mibench.harness.records import canonical, digest_of
+from mibench.cli import main
+from mibench.cli.__init__ import COMMANDS
+from mibench.results.record import canonical, digest_of
 
 BOARD = Path(__file__).parent.parent / "leaderboards" / "quick"
 SUITE = """
@@ -240,7 +241,7 @@ def attempts(examples, strategy, check):
 @pytest.fixture
 def nothing_runs(tmp_path, monkeypatch):
     """An empty folder, and an engine that does nothing."""
-    from mibench.harness import run
+    from mibench.jobs import scheduler as run
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "execute", lambda *args, **more: 0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mibench.context import Context, generator
+from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
@@ -11,6 +11,7 @@ from mibench.errors import NotApplicable
 from mibench.names import build
 from mibench.neighbours import MOVES, neighbours
 from mibench.plugins import load
+from mibench.seeds import generator
 
 DEFENSES = ["vp", "ve", "hold2", "hold4"]
 POINT = torch.linspace(-0.5, 0.5, 64, dtype=torch.float64).view(1, 1, 8, 8)

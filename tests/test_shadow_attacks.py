@@ -6,17 +6,17 @@ import math
 import pytest
 import torch
 
-from mibench.context import Context, Shadow, generator
+from mibench.context import Context, Shadow
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
-from mibench.diffusion.together import train_together
-from mibench.diffusion.training import blank_model
+from mibench.diffusion.stacked import train_stacked
 from mibench.errors import NotApplicable
 from mibench.metrics.membership import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.seeds import generator
 
 DATA = split(build(load(), "dataset", "digits:members=60,nonmembers=60,reference=300"), 0)
 POOL = torch.cat([DATA.members, DATA.nonmembers])
@@ -52,10 +52,10 @@ def trained():
     defense = build(load(), "defense", "vp")
     halves = [DATA.members, *(drawn(kind, k) for kind in ("online", "offline") for k in range(COUNT))]
     models = [
-        blank_model(defense, DATA.shape, half.double().square().mean().item(), RECIPE, seed=k)
+        defense.build_model(DATA.shape, half.double().square().mean().item(), RECIPE, seed=k)
         for k, half in enumerate(halves)
     ]
-    train_together(defense, models, halves, RECIPE, range(len(halves)))
+    train_stacked(defense, models, halves, RECIPE, range(len(halves)))
     shadows = [Shadow(*pair) for pair in zip(models[1:], halves[1:], strict=True)]
     known = {"online": shadows[:COUNT], "offline": shadows[COUNT:]}
     return models[0], context(lambda count, kind: known[kind][:count])

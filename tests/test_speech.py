@@ -12,12 +12,12 @@ import torch
 from scipy.io import wavfile
 
 from mibench import MibenchError, UsageError
-from mibench.context import generator
 from mibench.data import nearest, split
 from mibench.leaderboard import pictures
 from mibench.metrics.features import feature_space
 from mibench.names import build
 from mibench.plugins import load
+from mibench.seeds import generator
 from mibench_datasets import LJSpeech, Speech
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel, hertz_to_mel, mel_to_hertz
 from mibench_datasets.speech import cut, decoded, resampled

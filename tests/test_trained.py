@@ -2,21 +2,22 @@
 
 import torch
 
-from mibench.context import Context, generator
+from mibench.context import Context
 from mibench.data import nearest, split
 from mibench.diffusion.sampling import sample
-from mibench.diffusion.training import blank_model, train
+from mibench.diffusion.training import train
 from mibench.metrics.membership import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.seeds import generator
 
 
 def trained(dataset, defense, **recipe):
     data = split(build(load(), "dataset", dataset), 0)
     component = build(load(), "defense", defense)
     settings = Recipe(**recipe)
-    model = blank_model(component, data.shape, data.data_variance, settings)
+    model = component.build_model(data.shape, data.data_variance, settings)
     train(component, model, data.members, settings, 0)
     return model, data
 

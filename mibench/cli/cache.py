@@ -23,10 +23,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print a row per kind, name what is corrupt, half made or under way, and prune where that is asked for."""
-    from mibench.harness.contents import contents, in_use, prune
-    from mibench.harness.plan import Plan
-    from mibench.harness.suite import all_suites, load_suite, plan_cells, suite_name
     from mibench.plugins import load
+    from mibench.suite.contents import contents, in_use, prune
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import all_suites, load_suite, plan_cells, suite_name
 
     suites = [load_suite(text) for text in args.suite or map(str, all_suites())]
     if args.prune and not suites:

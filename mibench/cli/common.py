@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mibench.harness.store import Store, default_root
+from mibench.results.store import Store, default_root
 
 __all__ = ["add_plugins", "add_store", "open_store"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mibench.errors import UsageError
 
 if TYPE_CHECKING:
-    from mibench.harness.engine import Engine
-    from mibench.harness.run import Work
+    from mibench.jobs.engine import Engine
+    from mibench.jobs.scheduler import Work
 
 __all__ = ["add_cluster", "add_jobs", "engine_of", "part_of", "work_of"]
 
@@ -59,14 +59,14 @@ def engine_of(args: argparse.Namespace) -> Engine:
     if args.workers is not None and not 1 <= args.workers <= 1024:
         raise UsageError(f"--workers {args.workers}: give a number from 1 to 1024")
     if args.engine == "ray":
-        from mibench.harness.cluster import Cluster
+        from mibench.jobs.ray import Cluster
 
         if args.gpus:
             raise UsageError("--gpus is for the local engine; ray has its own, see --gpu-share")
         if args.gpu_share is not None and not 0 < args.gpu_share <= 1:
             raise UsageError(f"--gpu-share {args.gpu_share}: give a number above 0, up to 1")
         return Cluster(args.workers, args.address, (args.gpu_share or 1.0) if _device(args) == "cuda" else 0.0)
-    from mibench.harness.engine import Local
+    from mibench.jobs.engine import Local
 
     for name in ("address", "gpu_share"):
         if getattr(args, name) is not None:
@@ -85,7 +85,7 @@ def work_of(args: argparse.Namespace) -> Work:
     Raises:
         UsageError: for a device that is not there.
     """
-    from mibench.harness.run import Work
+    from mibench.jobs.scheduler import Work
 
     return Work(_device(args), tuple(str(Path(file).absolute()) for file in args.plugin), args.time_limit)
 

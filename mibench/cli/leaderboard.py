@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def folders(suite: str | None) -> list[Path]:
     """The folder of one suite, or of all under leaderboards/."""
-    from mibench.harness.suite import all_suites, find_suite
+    from mibench.suite.suite import all_suites, find_suite
 
     if suite:
         return [find_suite(suite)]
@@ -32,7 +32,7 @@ def folders(suite: str | None) -> list[Path]:
 
 def main(args: argparse.Namespace) -> int:
     """Render, or compare."""
-    from mibench.harness.records import write_text
+    from mibench.files import write_text
     from mibench.leaderboard.markdown import check, render
     from mibench.leaderboard.tables import PLOT, open_board
 

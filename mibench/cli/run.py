@@ -46,10 +46,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run what the arguments ask for."""
-    from mibench.harness.estimate import shard
-    from mibench.harness.plan import Plan
-    from mibench.harness.suite import load_suite, loose_records, plan_cells
+    from mibench.jobs.estimate import shard
     from mibench.plugins import load
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import load_suite, loose_records, plan_cells
 
     part, engine = part_of(args), engine_of(args)
     single = [f"--{k}" for k in ("dataset", "seed", "model", "recipe", "samples") if getattr(args, k) is not None]
@@ -114,8 +114,8 @@ def _with_more(suite: Any, args: argparse.Namespace) -> Any:
 
 def _suite_of(args: argparse.Namespace) -> Any:
     """The suite that the flags describe."""
-    from mibench.harness.suite import Suite
     from mibench.names import options, validated
+    from mibench.suite.suite import Suite
 
     if not args.defense or not args.attack:
         raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
@@ -169,7 +169,7 @@ def _execute(plan: Any, todo: list[Any], engine: Any, work: Any) -> int:
     """Run the engine behind a progress bar, or plain lines where there is no terminal."""
     from tqdm import tqdm
 
-    from mibench.harness.run import Event, execute
+    from mibench.jobs.scheduler import Event, execute
 
     shape = "{n_fmt}/{total_fmt} cells |{bar}| {elapsed}{postfix}"
     said: set[str] = set()
@@ -213,8 +213,8 @@ def _span(seconds: float) -> str:
 
 def _report(plan: Any) -> None:
     """One line per attack cell: privacy, utility, cost."""
-    from mibench.harness.records import read_record
     from mibench.metrics.headings import heading, kernel_heading
+    from mibench.results.record import read_record
 
     utility = {}
     for cell in plan.cells:

@@ -42,10 +42,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _found(registry: Any, suite: str | None, store: Any) -> Any:
     """The records of samples, each with its dataset."""
-    from mibench.harness.plan import Plan
-    from mibench.harness.records import read_record
-    from mibench.harness.suite import load_suite, plan_cells
     from mibench.names import build
+    from mibench.results.record import read_record
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import load_suite, plan_cells
 
     if suite is None:
         records = (read_record(path) for path in sorted((store.root / "records").rglob("*.json")))

@@ -20,9 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Count the cells by state, and list what is neither done nor missing, or with --cells all."""
-    from mibench.harness.plan import Plan
-    from mibench.harness.suite import load_suite, plan_cells
     from mibench.plugins import load
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import load_suite, plan_cells
 
     located = load_suite(args.suite)
     cells = plan_cells(load(tuple(args.plugin)), located.suite)

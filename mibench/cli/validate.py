@@ -23,9 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print every problem of the records; what they say of components is compared with the plugins that can be loaded."""
-    from mibench.leaderboard.validate import checked, moved, recoded
     from mibench.names import build
     from mibench.plugins import load
+    from mibench.results.validate import checked, moved, recoded
 
     registry = load(tuple(args.plugin))
     versions = {(kind, name): c.version for kind, known in registry.components.items() for name, c in known.items()}

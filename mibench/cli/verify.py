@@ -27,13 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Compute cells from scratch, in a store of their own, and say of each whether its record stands."""
-    from mibench.harness.compare import compare
-    from mibench.harness.plan import Plan
-    from mibench.harness.records import read_record
-    from mibench.harness.run import Event, execute
-    from mibench.harness.store import Store
-    from mibench.harness.suite import load_suite, plan_cells
+    from mibench.jobs.scheduler import Event, execute
     from mibench.plugins import load
+    from mibench.results.compare import compare
+    from mibench.results.record import read_record
+    from mibench.results.store import Store
+    from mibench.suite.plan import Plan
+    from mibench.suite.suite import load_suite, plan_cells
 
     if args.sample < 1:
         raise UsageError(f"--sample {args.sample}: give a number of at least 1")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from mibench.diffusion.model import Model
-from mibench.diffusion.training import cast, module_of
+from mibench.diffusion.model import Model, network_of
+from mibench.diffusion.training import autocast_context
 from mibench.diffusion.unet import UNet
 from mibench.recipe import Recipe
 
@@ -23,19 +23,19 @@ def compiled(model: Model, recipe: Recipe, say: Callable[[str], None]) -> Iterat
     """Compile the network of a model on CUDA for as long as it trains, if it is a U-Net and the training long.
 
     Args:
-        model: from ``blank_model``.
+        model: an untrained one.
         recipe: gives steps, batch and precision.
         say: takes the line that says why it could not be compiled; it trains uncompiled then.
     """
-    network = module_of(model).network
+    network = network_of(model).network
     if not _pays(model, recipe):
         yield
         return
     network.train()
     try:
         network.compile(backend=BACKEND)
-        blocks = torch.zeros(recipe.batch, module_of(model).blocks_of(model.process.order), *model.shape)
-        with cast(recipe, model.device):
+        blocks = torch.zeros(recipe.batch, network_of(model).blocks_of(model.process.order), *model.shape)
+        with autocast_context(recipe, model.device):
             answer = network(blocks.to(model.device), torch.zeros(recipe.batch, device=model.device))
         answer.float().sum().backward()
     except Exception as error:  # of the compiler, of its backends, of the C compiler that they call
@@ -51,4 +51,4 @@ def compiled(model: Model, recipe: Recipe, say: Callable[[str], None]) -> Iterat
 
 
 def _pays(model: Model, recipe: Recipe) -> bool:
-    return model.device.type == "cuda" and isinstance(module_of(model).network, UNet) and recipe.steps >= LONG
+    return model.device.type == "cuda" and isinstance(network_of(model).network, UNet) and recipe.steps >= LONG

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from mibench.diffusion.process import Kernel
 
-__all__ = ["Denoiser", "ExactDenoiser", "NetworkDenoiser", "PlainDenoiser", "SufficientDenoiser", "expand"]
+__all__ = [
+    "Denoiser",
+    "ExactDenoiser",
+    "NetworkDenoiser",
+    "PlainDenoiser",
+    "SufficientDenoiser",
+    "expand",
+    "parameterisations",
+]
 
 
 class Denoiser(Protocol):
@@ -122,6 +130,9 @@ class SufficientDenoiser(NetworkDenoiser):
             + expand((power / (1 + power))[:, 0].sqrt(), found) * found
         )
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
+
+
+parameterisations: dict[str, type[NetworkDenoiser]] = {"plain": PlainDenoiser, "sufficient": SufficientDenoiser}
 
 
 def _distances(x: Tensor, points: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from mibench.components import Access
-from mibench.diffusion.denoisers import Denoiser
+from mibench.diffusion.denoisers import Denoiser, NetworkDenoiser
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.errors import MibenchError, NotApplicable
+from mibench.kinds import Access
 
-__all__ = ["Cost", "Memory", "Model"]
+__all__ = ["Cost", "Memory", "Model", "network_of"]
 
 LEVELS = get_args(Access)
 AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, where nothing is differentiated
@@ -227,3 +227,9 @@ class Model:
         psi = self.process.flow(t0, t1).to(self.device)
         shift = self.kernel(t1).mean[0] - psi @ self.kernel(t0).mean[0]
         return torch.einsum("ij,bj...->bi...", psi, u) + torch.einsum("i,b...->bi...", shift, clean)
+
+
+def network_of(model: Model) -> NetworkDenoiser:
+    """The denoiser of a model that can be trained."""
+    assert isinstance(model.denoiser, NetworkDenoiser), "only a model with a network can be trained"
+    return model.denoiser

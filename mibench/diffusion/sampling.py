@@ -13,7 +13,7 @@ from mibench.diffusion.exact import exact
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
 from mibench.errors import Diverged
-from mibench.recipe import Grid, Method
+from mibench.kinds import Grid, Method
 
 __all__ = ["check_finite", "extrapolate", "integrate", "sample", "time_grid"]
 

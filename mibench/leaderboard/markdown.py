@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibench.components import Tier
-from mibench.harness.records import AttackMetrics, UtilityMetrics
-from mibench.harness.suite import BLIND, suite_name
+from mibench.kinds import Tier
 from mibench.leaderboard.details import settings, sizes, took, training, versions
 from mibench.leaderboard.guide import GUIDE, KERNEL
 from mibench.leaderboard.notes import Notes
-from mibench.leaderboard.tables import PLOT, UTILITY, Board, Spread, matched, open_board, spread
+from mibench.leaderboard.tables import PLOT, Board, Spread, matched, open_board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, numbers, rate, rates, signed, span, table
 from mibench.metrics.headings import heading, kernel_heading
+from mibench.results.folder import UTILITY
+from mibench.results.record import AttackMetrics, UtilityMetrics
+from mibench.suite.suite import BLIND, suite_name
 
 __all__ = ["check", "render"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mibench.harness.records import Record
 from mibench.leaderboard.tables import Board, Spread
 from mibench.leaderboard.text import MISSING
+from mibench.results.record import Record
 
 __all__ = ["Notes"]
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from mibench.components import Dataset
 from mibench.data import split
 from mibench.errors import MibenchError
-from mibench.harness.records import Record, record_path
-from mibench.harness.store import Store
+from mibench.results.record import Record, record_path
+from mibench.results.store import Store
 
 __all__ = ["draw", "draw_each"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 from collections import Counter
@@ -13,25 +12,22 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mibench.components import Tier
-from mibench.errors import MibenchError
-from mibench.harness.records import AttackMetrics, Record, UtilityMetrics, read_record
-from mibench.harness.suite import Suite, checkpoint_steps, load_suite
+from mibench.kinds import Tier
 from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
 from mibench.names import split_list
 from mibench.recipe import Recipe
+from mibench.results.folder import UTILITY, read_folder
+from mibench.results.record import AttackMetrics, Record, UtilityMetrics
+from mibench.suite.suite import Suite, checkpoint_steps, load_suite
 
 __all__ = [
     "PLOT",
     "TIERS",
-    "UTILITY",
     "Board",
     "Control",
     "Difference",
     "Spread",
     "Worst",
-    "lacking",
-    "load",
     "matched",
     "mean_difference",
     "mean_interval",
@@ -41,49 +37,8 @@ __all__ = [
 
 TIERS: tuple[Tier, ...] = ("samples", "network", "weights", "shadows")
 
-UTILITY = "utility"
 PLOT = "training.png"
 T = TypeVar("T")
-
-
-def lacking(record: Record) -> list[str]:
-    """What a record must hold to be shown, but does not; one that failed need not know its split, weights and cost."""
-    needs: dict[str, tuple[str, ...]] = {
-        "labels": ("dataset", "defense", "attack"),
-        "cell": ("dataset", "seed", "model"),
-        "model": ("key", "digest"),
-        "split": ("fingerprint", "members", "nonmembers", "reference", "near_duplicates"),
-        "cost": ("forwards", "vjps"),
-    }
-    if record.status == "failed":
-        needs |= {"model": ("key",), "split": (), "cost": ()}
-    missing = [f"{part}.{name}" for part, names in needs.items() for name in names if name not in getattr(record, part)]
-    if record.status != "done" and not record.reason:
-        missing.append("reason")
-    wanted = UTILITY if record.labels.get("attack") == UTILITY else "attack"
-    if record.status == "done" and getattr(record, wanted) is None:
-        missing.append(wanted)
-    return missing
-
-
-def load(folder: Path) -> list[tuple[Path, Record]]:
-    """Every record of a suite's folder, sorted by path.
-
-    Raises:
-        MibenchError: where a record cannot be read, was edited, or lacks something; the file is named.
-    """
-    found, collecting = [], gc.isenabled()
-    gc.disable()  # records hold no cycles; to look for some again and again while they pile up takes a third of the time
-    try:
-        for path in sorted((folder / "records").rglob("*.json")):
-            record = read_record(path)
-            if missing := lacking(record):
-                raise MibenchError(f"{path} lacks {', '.join(missing)}; delete it and run the suite again")
-            found.append((path, record))
-    finally:
-        if collecting:
-            gc.enable()
-    return found
 
 
 @dataclass(frozen=True)
@@ -430,7 +385,7 @@ def open_board(folder: Path) -> Board:
     Raises:
         MibenchError: where either cannot be read.
     """
-    records = [record for _, record in load(folder)]
+    records = [record for _, record in read_folder(folder)]
     suite = _as_labelled(load_suite(str(folder)).suite, records)
     kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     strange = [_strange(suite, record) for record in records]

@@ -11,9 +11,7 @@ rank-deficient covariances (few samples, many features) need no jitter. R depend
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mibench.errors import MibenchError
+from mibench.files import replacing
 
 __all__ = ["Moments", "Reference", "cached_reference", "frechet", "frechet_distance", "frechet_to", "moments"]
 
@@ -154,14 +153,8 @@ def cached_reference(folder: Path, digest: str, make: Callable[[], tuple[Tensor,
     tensors = {"mean": made.mean, "root": made.root, "trace": made.trace}
     raw = save({name: x.contiguous() for name, x in tensors.items()}, {"seal": _seal(digest, made)})
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".making-")
-        try:
-            with open(handle, "wb") as out:
-                out.write(raw)
-            os.replace(temporary, file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with replacing(file) as out:
+            out.write(raw)
     except OSError as error:
         raise MibenchError(f"cannot write the reference statistics to {folder}: {error.strerror}") from None
     return made

@@ -12,8 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mibench import Model, Recipe
 from mibench.diffusion import compiled as module
 from mibench.diffusion.compiled import compiled
-from mibench.diffusion.together import Together
-from mibench.diffusion.training import Alone, blank_model, module_of, optimiser, train
+from mibench.diffusion.model import network_of
+from mibench.diffusion.optimise import adam
+from mibench.diffusion.stacked import StackedTrainer
+from mibench.diffusion.training import SingleTrainer, train
 from mibench_defenses import HOLD, VP
 
 torch.set_num_threads(1)
@@ -35,7 +37,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 def blank(recipe: Recipe, seed: int = 0, device: str = "cpu") -> Model:
-    return blank_model(HOLD(order=3), tuple(IMAGES.shape[1:]), 1.0, recipe, device, seed)
+    return HOLD(order=3).build_model(tuple(IMAGES.shape[1:]), 1.0, recipe, device, seed)
 
 
 @pytest.mark.parametrize(("way", "network"), [("alone", "mlp"), ("alone", "unet-tiny"), ("together", "mlp")])
@@ -45,10 +47,10 @@ def test_a_step_does_not_wait_for_the_device(way: str, network: str, monkeypatch
     recipe = Recipe(batch=4, width=16, depth=1, network=network, augment=("flip", "crop"), precision="bf16")
     task: Any
     if way == "alone":
-        task = Alone(HOLD(order=3), blank(recipe), IMAGES, recipe, 0)
+        task = SingleTrainer(HOLD(order=3), blank(recipe), IMAGES, recipe, 0)
     else:
-        task = Together(HOLD(order=3), [blank(recipe, k) for k in range(2)], [IMAGES] * 2, recipe, (0, 1))
-    optimizer = optimiser(task, recipe)
+        task = StackedTrainer(HOLD(order=3), [blank(recipe, k) for k in range(2)], [IMAGES] * 2, recipe, (0, 1))
+    optimizer = adam(task, recipe)
 
     def forbidden(*_: Any) -> None:
         raise AssertionError("a value is taken from the device")
@@ -72,12 +74,12 @@ def test_a_compiled_network_trains_to_the_same_and_is_given_back(monkeypatch: py
         model = blank(recipe)
         if wanted:
             with compiled(model, recipe, said.append):
-                assert module_of(model).network._compiled_call_impl is not None
+                assert network_of(model).network._compiled_call_impl is not None
                 train(HOLD(order=3), model, IMAGES, recipe, 0)
         else:
             train(HOLD(order=3), model, IMAGES, recipe, 0)
-        assert module_of(model).network._compiled_call_impl is None
-        ends.append(module_of(model).state_dict())
+        assert network_of(model).network._compiled_call_impl is None
+        ends.append(network_of(model).state_dict())
     torch.testing.assert_close(*ends, rtol=0, atol=1e-5)
     assert not said
 
@@ -94,7 +96,7 @@ def test_a_network_that_cannot_be_compiled_trains_as_it_is(monkeypatch: pytest.M
 def test_nothing_is_compiled_where_it_does_not_pay() -> None:
     recipe = Recipe(steps=100_000, width=16, depth=1)
     with compiled(model := blank(recipe), recipe, print):
-        assert module_of(model).network._compiled_call_impl is None
+        assert network_of(model).network._compiled_call_impl is None
 
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -109,8 +111,8 @@ class TestOnAGPU:
         losses = []
         for wanted in (False, True):
             model = blank(recipe, device="cuda")
-            task = Alone(HOLD(order=3), model, IMAGES, recipe, 0)
-            optimizer = optimiser(task, recipe)
+            task = SingleTrainer(HOLD(order=3), model, IMAGES, recipe, 0)
+            optimizer = adam(task, recipe)
             if wanted:
                 with compiled(model, recipe, pytest.fail):
                     losses.append(torch.stack([task.step(optimizer) for _ in range(5)]))
@@ -126,13 +128,13 @@ class TestOnAGPU:
         assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
     def test_answers_are_those_of_the_cpu(self) -> None:
-        from mibench.harness.backends import set_backends
+        from mibench.evaluate.backends import set_backends
 
         recipe, answers = Recipe(network="unet-tiny"), []
         set_backends("cuda")
         u = torch.randn(4, 1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         for device in ("cpu", "cuda"):
-            model = blank_model(VP(), (1, 8, 8), 1.0, recipe, device)
+            model = VP().build_model((1, 8, 8), 1.0, recipe, device)
             with torch.no_grad():
                 answers.append(model.eps(u.to(device), 0.1).cpu())
         torch.testing.assert_close(*answers, rtol=0, atol=1e-4)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from mibench import MibenchError, Recipe
 from mibench.data import split
+from mibench.diffusion.model import network_of
 from mibench.diffusion.pool import SHIFT, Pool
-from mibench.diffusion.together import train_together
-from mibench.diffusion.training import blank_model, module_of, train
+from mibench.diffusion.stacked import train_stacked
+from mibench.diffusion.training import train
 from mibench_datasets import Digits
 from mibench_datasets.images import scaled, unscaled
 from mibench_defenses import VP
@@ -99,14 +100,14 @@ def test_options_of_training_work_alone_and_together(change: dict[str, str]) -> 
     recipe = Recipe.model_validate(base.model_dump() | change)
 
     def blank(seed: int) -> object:
-        return blank_model(VP(), data.shape, data.data_variance, recipe, seed=seed)
+        return VP().build_model(data.shape, data.data_variance, recipe, seed=seed)
 
     plain, alone, both = blank(0), blank(0), [blank(0), blank(1)]
     losses = [train(VP(), model, data.members, r, 3)["loss"] for model, r in ((plain, base), (alone, recipe))]
     assert 0 < abs(losses[0] - losses[1]) < 0.1
-    facts = train_together(VP(), both, [data.members] * 2, recipe, (3, 4))
+    facts = train_stacked(VP(), both, [data.members] * 2, recipe, (3, 4))
     assert facts[0]["loss"] == pytest.approx(losses[1], abs=1e-2 if "precision" in change else 1e-4)
-    assert all(p.dtype == torch.float32 for p in module_of(alone).parameters())
+    assert all(p.dtype == torch.float32 for p in network_of(alone).parameters())
 
 
 def test_recipes_of_before_have_the_dumps_of_before() -> None:

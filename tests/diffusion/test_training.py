@@ -14,7 +14,9 @@ from mibench import Defense, Model, Recipe
 from mibench.data import Split, split
 from mibench.diffusion import process as process_module
 from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser
-from mibench.diffusion.training import blank_model, hybrid_score_matching, time_table, train
+from mibench.diffusion.losses import hybrid_score_matching
+from mibench.diffusion.optimise import Callbacks
+from mibench.diffusion.training import time_table, train
 from mibench_datasets import Digits
 from mibench_defenses import CLD, HOLD, VE, VP
 
@@ -30,7 +32,7 @@ def digits() -> Split:
 
 
 def trained(defense: Defense, data: Split, recipe: Recipe, seed: int = 0) -> tuple[Model, dict[str, Any]]:
-    model = blank_model(defense, data.shape, data.data_variance, recipe, seed=seed)
+    model = defense.build_model(data.shape, data.data_variance, recipe, seed=seed)
     return model, train(defense, model, data.members, recipe, seed)
 
 
@@ -54,10 +56,10 @@ def loss_of(model: Model, members: Tensor) -> float:
     ids=["vp", "hold2-plain", "hold2-sufficient"],
 )
 def test_the_loss_falls(defense: Defense, digits: Split) -> None:
-    model = blank_model(defense, digits.shape, digits.data_variance, RECIPE)
+    model = defense.build_model(digits.shape, digits.data_variance, RECIPE)
     before = loss_of(model, digits.members)
     calls: list[tuple[int, int]] = []
-    facts = train(defense, model, digits.members, RECIPE, 0, lambda done, total: calls.append((done, total)))
+    facts = train(defense, model, digits.members, RECIPE, 0, Callbacks(lambda done, total: calls.append((done, total))))
     after = loss_of(model, digits.members)
     assert after < 0.7 * before
     assert facts["loss"] == pytest.approx(after, rel=0.25)
@@ -90,7 +92,7 @@ def test_seeds_of_weights_and_of_batches_are_apart(digits: Split) -> None:
     """One start, two seeds of batches and noise: other weights."""
     ends = []
     for seed in (0, 1):
-        model = blank_model(VP(), digits.shape, digits.data_variance, SHORT, seed=0)
+        model = VP().build_model(digits.shape, digits.data_variance, SHORT, seed=0)
         train(VP(), model, digits.members, SHORT, seed)
         ends.append(weights(model))
     assert not torch.equal(*ends)
@@ -102,8 +104,10 @@ class Watched(VP):
     name: ClassVar = "watched"
     seen: ClassVar[list[Tensor]] = []
 
-    def update(self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:
-        super().update(model, loss, optimizer, clip)
+    def update(
+        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
+    ) -> None:
+        super().update(model, loss, optimizer, clip, generator)
         self.seen.append(weights(model).clone())
 
 
@@ -112,7 +116,7 @@ def test_the_moving_average_is_what_is_left(ema: float, digits: Split) -> None:
     """a ← d a + (1 − d) w with d = min(ema, (k + 1)/(k + 10)) at step k, from the initial weights."""
     Watched.seen.clear()
     recipe = SHORT.model_copy(update={"ema": ema})
-    start = weights(blank_model(VP(), digits.shape, digits.data_variance, recipe))
+    start = weights(VP().build_model(digits.shape, digits.data_variance, recipe))
     model, _ = trained(Watched(), digits, recipe)
     assert len(Watched.seen) == 12
     average = start.double()
@@ -128,7 +132,7 @@ def test_a_loss_that_is_not_finite_is_reported(digits: Split) -> None:
     members = digits.members.clone()
     members[:] = math.nan
     with pytest.raises(FloatingPointError, match="step 12"):
-        train(VP(), blank_model(VP(), digits.shape, 1.0, SHORT), members, SHORT, 0)
+        train(VP(), VP().build_model(digits.shape, 1.0, SHORT), members, SHORT, 0)
 
 
 class Silent(nn.Module):
@@ -151,8 +155,8 @@ def test_an_untrained_network_has_loss_one(kind: type[nn.Module], order: int) ->
 
 
 def test_blank_models_follow_the_parameterisation() -> None:
-    plain = blank_model(HOLD(order=3), (2,), 0.5, RECIPE)
-    sufficient = blank_model(HOLD(order=3, parameterisation="sufficient"), (2,), 0.5, RECIPE)
+    plain = HOLD(order=3).build_model((2,), 0.5, RECIPE)
+    sufficient = HOLD(order=3, parameterisation="sufficient").build_model((2,), 0.5, RECIPE)
     assert isinstance(plain.denoiser, PlainDenoiser)
     assert isinstance(sufficient.denoiser, SufficientDenoiser)
     assert plain.denoiser.network.enter.in_features == 3 * 2
@@ -179,7 +183,7 @@ def test_a_training_step_decomposes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     for steps in (2, 40):
         calls["exact"] = 0
         recipe = Recipe(steps=steps, batch=8, width=8, depth=1)
-        model = blank_model(HOLD(order=3), (2,), 1.0, recipe)
+        model = HOLD(order=3).build_model((2,), 1.0, recipe)
         train(HOLD(order=3), model, torch.randn(20, 2), recipe, 0)
         counts.append(calls["exact"])
     assert counts[0] == counts[1] > 0

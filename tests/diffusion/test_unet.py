@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mibench import MibenchError, Recipe
-from mibench.diffusion.training import blank_model, train
+from mibench.diffusion.training import train
 from mibench_defenses import HOLD, VP
 
 pytest.importorskip("diffusers")
@@ -46,14 +46,14 @@ def test_it_learns(defense: Any) -> None:
     losses = []
     for steps in (5, 150):
         recipe = Recipe(steps=steps, batch=16, network="unet-tiny", learning_rate=1e-3)
-        model = blank_model(defense, (1, 8, 8), 1.0, recipe)
+        model = defense.build_model((1, 8, 8), 1.0, recipe)
         losses.append(train(defense, model, images, recipe, 0)["loss"])
     assert losses[1] < 0.8 * losses[0]
 
 
 def test_points_have_no_u_net() -> None:
     with pytest.raises(MibenchError, match=r"is for images \(C, H, W\)"):
-        blank_model(VP(), (2,), 1.0, Recipe(network="unet-tiny"))
+        VP().build_model((2,), 1.0, Recipe(network="unet-tiny"))
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mibench.harness.suite import BLIND
 from mibench.leaderboard.tables import Board, open_board
+from mibench.suite.suite import BLIND
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 JUDGED = {name: open_board(BOARDS / name) for name in ("quick", "attacks")}

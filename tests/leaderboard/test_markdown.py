@@ -12,10 +12,11 @@ import pytest
 from made_records import attacked, metrics, put, sampled, scores
 
 from mibench.errors import MibenchError
-from mibench.harness.records import Distances, Estimate
 from mibench.leaderboard.markdown import check, render
-from mibench.leaderboard.tables import load, open_board
+from mibench.leaderboard.tables import open_board
 from mibench.leaderboard.text import number, rate
+from mibench.results.folder import read_folder
+from mibench.results.record import Distances, Estimate
 
 SUITE = """
 title = "Small things"
@@ -390,10 +391,10 @@ def test_check(folder: Path) -> None:
 
 def test_a_broken_record_is_named(folder: Path) -> None:
     path = put(folder, "vp", "loss", 0, status="n/a", reason="why")
-    assert [found for found, _ in load(folder)] == [path]
+    assert [found for found, _ in read_folder(folder)] == [path]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": "because"}))
     with pytest.raises(MibenchError, match=r"loss-s0\.json was edited"):
-        load(folder)
+        read_folder(folder)
     put(folder, "vp", "loss", 0)
     with pytest.raises(MibenchError, match=r"loss-s0\.json lacks attack"):
         render(folder)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from made_records import attacked, metrics, put, sampled, scores
 
-from mibench.harness.records import Estimate
 from mibench.leaderboard.tables import Board, matched, mean_difference, mean_interval, open_board
 from mibench.metrics.membership import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
+from mibench.results.record import Estimate
 
 SUITE = """
 datasets = ["digits"]

@@ -1,0 +1,256 @@
+"""Training models of one shape together, and whether it pays."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mibench.diffusion.denoisers import NetworkDenoiser
+from mibench.diffusion.losses import noised, weighted_error
+from mibench.diffusion.model import Model, network_of
+from mibench.diffusion.optimise import Callbacks, Task, adam, optimise
+from mibench.diffusion.pool import Pool
+from mibench.diffusion.process import Kernel
+from mibench.diffusion.training import TIMES, Objective, SingleTrainer, autocast_context, time_table, training_facts
+from mibench.recipe import Recipe
+
+__all__ = ["Speed", "StackedTrainer", "can_stack", "fastest", "train_stacked"]
+
+# They draw from the global generator, or keep statistics of the batch: neither can be stacked.
+UNSTACKABLE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+
+def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
+    """Whether models of one objective can train in one step: its loss and update are the default ones.
+
+    Args:
+        objective: of the models.
+        models: if given, they must be of one shape too, and their networks free of dropout and batch normalisation.
+    """
+    if not objective.stackable:
+        return False
+    modules = [model.denoiser for model in models]
+    shapes = {
+        (type(module), *((name, p.shape) for name, p in module.named_parameters()))
+        for module in modules
+        if isinstance(module, NetworkDenoiser) and not any(isinstance(part, UNSTACKABLE) for part in module.modules())
+    }
+    return not modules or (len(shapes) == 1 and all(isinstance(module, NetworkDenoiser) for module in modules))
+
+
+class _Error(nn.Module):
+    """The training loss as a module, whose parameters and buffers can be replaced by those of another model."""
+
+    def __init__(self, denoiser: NetworkDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, u: Tensor, target: Tensor, *kernel: Tensor) -> Tensor:
+        return weighted_error(self.denoiser, u, Kernel(*kernel), target)
+
+
+def _turned(parameter: Tensor) -> Tensor:
+    """Stacked matrices (K, out, in) with their axes swapped, (K, in, out), or back; anything else as it is.
+
+    Matrices are stored turned: the backward pass of a batched product gives gradients of that layout, and an optimiser
+    that meets another layout than the parameter's copies, or, if fused and on the CPU, goes wrong (torch 2.15).
+    """
+    return parameter.mT if parameter.dim() == 3 else parameter
+
+
+class StackedTrainer:
+    """K models of one shape and process, each with its own data, draws, weights and clipping.
+
+    The parameters are stacked, so that a step costs the operations of one model on K times the data. Each model's draws
+    are those of ``SingleTrainer`` with its seed.
+
+    Args:
+        objective: for which ``can_stack`` holds.
+        models: K untrained models; their own parameters stay as they are, ``unstack`` gives the trained ones.
+        members: K tensors (M_k, *item).
+        recipe: batch, clip, …
+        seeds: K seeds of batches, times and noise.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        models: Sequence[Model],
+        members: Sequence[Tensor],
+        recipe: Recipe,
+        seeds: Sequence[int],
+    ) -> None:
+        if not (can_stack(objective, models) and len(models) == len(members) == len(seeds) > 0):
+            raise ValueError(f"these {len(models)} models cannot train together")
+        first, device = models[0], models[0].device
+        self.models, self.recipe, self.device = models, recipe, device
+        self.sizes = [len(part) for part in members]
+        self.pool = Pool(torch.cat([part.to(torch.float64) for part in members]), device, recipe.augment)
+        self.starts = torch.tensor([0, *self.sizes[:-1]], device=device).cumsum(0)[:, None]
+        self.table = time_table(first.process, recipe, device)
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        count, batch = len(models), recipe.batch
+        self.eps = torch.empty(count, batch, first.process.order, *first.shape, device=device)
+        self.rows, self.times = (torch.empty(count, batch, dtype=torch.int64, device=device) for _ in range(2))
+        modules = [_Error(network_of(model)) for model in models]
+        stacked, self.buffers = torch.func.stack_module_state(modules)  # type: ignore[arg-type]
+        self.parameters = {name: _turned(p.detach()).contiguous().requires_grad_() for name, p in stacked.items()}
+        base = modules[0]
+        self.losses = torch.vmap(
+            lambda parameters, buffers, *given: torch.func.functional_call(base, (parameters, buffers), given)
+        )
+
+    def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """See Task."""
+        batch = (self.recipe.batch,)
+        moves = []
+        for k, generator in enumerate(self.generators):
+            torch.randint(self.sizes[k], batch, generator=generator, out=self.rows[k])
+            torch.randint(TIMES, batch, generator=generator, out=self.times[k])
+            moves.append(self.pool.moves(self.recipe.batch, generator))
+            torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
+        eps = self.eps.double().flatten(0, 1)
+        kernel = self.table.take(self.times.flatten())
+        u = noised(self.pool.take((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
+        given = (u, eps[:, -1], kernel.mean, kernel.factor, kernel.inverse, kernel.signal)
+        stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in given]
+        parameters = {name: _turned(p) for name, p in self.parameters.items()}
+        with autocast_context(self.recipe, self.device):
+            losses: Tensor = self.losses(parameters, self.buffers, *stacked)
+        # no loss depends on another model's parameters, so the gradient of the sum is every model's own
+        optimizer.zero_grad()
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        clip_each([p.grad for p in self.parameters.values() if p.grad is not None], self.recipe.clip)
+        optimizer.step()
+        return losses.detach()
+
+    @torch.no_grad()
+    def unstack(self, stacked: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+        """The state of denoiser ``k`` with parameters from a stack, a copy."""
+        state = network_of(self.models[k]).state_dict()
+        return {
+            name: (_turned(stacked[f"denoiser.{name}"])[k] if f"denoiser.{name}" in stacked else value).clone()
+            for name, value in state.items()
+        }
+
+
+@torch.no_grad()
+def clip_each(gradients: list[Tensor], clip: float) -> None:
+    """Clip the norm of every model's gradient as ``clip_grad_norm_`` does, in place; tensors (K, *)."""
+    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
+    factor = (clip / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, [factor.view(-1, *[1] * (gradient.dim() - 1)) for gradient in gradients])
+
+
+def train_stacked(
+    objective: Objective,
+    models: Sequence[Model],
+    members: Sequence[Tensor],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
+) -> list[dict[str, Any]]:
+    """Train K models in place as ``train`` would one by one, up to rounding.
+
+    Args:
+        objective: for which ``can_stack`` holds.
+        models: K untrained models.
+        members: K tensors (M_k, *item).
+        recipe: steps, batch, learning rate, …
+        seeds: K seeds of batches, times and noise.
+        callbacks: who is told of it while it goes on.
+
+    Returns:
+        Facts for the record, one per model.
+
+    Raises:
+        ValueError: where these models cannot train together.
+        FloatingPointError: where the loss of one is no longer finite.
+    """
+    for model in models:
+        network_of(model).train()
+    task = StackedTrainer(objective, models, members, recipe, seeds)
+
+    def hand_out(done: int, average: dict[str, Tensor]) -> None:
+        for k in range(len(models)):
+            callbacks.keep(k, done, task.unstack(average, k))
+
+    losses = optimise(task, recipe, callbacks, hand_out)
+    for k, model in enumerate(models):
+        network_of(model).load_state_dict(task.unstack(task.parameters, k))
+        network_of(model).eval()
+    return [
+        training_facts(recipe, part, loss, model)
+        for model, part, loss in zip(models, members, losses.tolist(), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What training costs, in ms per step and model.
+
+    Attributes:
+        alone: one by one.
+        together: all in one; infinite where that is impossible.
+    """
+
+    alone: float
+    together: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether training together is faster."""
+        return self.together < self.alone
+
+
+def fastest(
+    objective: Objective,
+    models: Sequence[Model],
+    members: Sequence[Tensor],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    steps: int = 10,
+    warmup: int = 3,
+) -> Speed:
+    """Measure a few steps one by one and together, on copies: models and seeds stay as they are.
+
+    Args:
+        objective, models, members, recipe, seeds: see ``train_stacked``.
+        steps: how many are measured; their median counts.
+        warmup: how many go before.
+    """
+    first = models[0]
+    single = Model(first.process, copy.deepcopy(network_of(first)).train(), first.shape, first.device)
+    alone = _measure(
+        SingleTrainer(objective, single, members[0], recipe, seeds[0]), recipe, steps, warmup, first.device
+    )
+    if len(models) == 1 or not can_stack(objective, models):
+        return Speed(alone, math.inf)
+    try:
+        task = StackedTrainer(objective, models, members, recipe, seeds)
+        return Speed(alone, _measure(task, recipe, steps, warmup, first.device) / len(models))
+    except RuntimeError:  # a plugin's network that vmap cannot follow, or more models than memory holds
+        return Speed(alone, math.inf)
+
+
+def _measure(task: Task, recipe: Recipe, steps: int, warmup: int, device: torch.device) -> float:
+    """The median time of a step, in ms."""
+    # on one thread, processor time is the same figure without what other processes of the machine take
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    optimizer, taken = adam(task, recipe), []
+    for _ in range(warmup + steps):
+        start = clock()
+        task.step(optimizer)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append((clock() - start) * 1e3)
+    return statistics.median(taken[warmup:])

@@ -1,0 +1,1 @@
+"""From a cell to its record: make models, attack them, measure their samples."""

@@ -1,1 +1,0 @@
-"""What to do, what is missing, and doing it: suite → plan → run → records."""

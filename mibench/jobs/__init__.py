@@ -1,0 +1,1 @@
+"""Where and in which order the work is done: scheduler, engines, guards and workers."""

@@ -1,0 +1,164 @@
+"""The cell: dataset × defense × attack × seed, with everything that its numbers depend on, and its keys."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mibench.components import Attack, Component, Dataset
+from mibench.defenses import Defense
+from mibench.kinds import Grid, Method, ModelKind, ShadowKind
+from mibench.names import build, validated
+from mibench.plugins import Registry
+from mibench.recipe import Recipe
+from mibench.results.record import FORMAT, digest_of, record_path
+
+__all__ = ["Cell", "Utility", "cell_from", "job_from"]
+
+
+class Utility(BaseModel):
+    """How samples are drawn and measured: how many, with how many network evaluations each, and by which sampler."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(1000, ge=100, le=1_000_000)
+    evaluations: int = Field(50, ge=2, le=100_000)
+    method: Method = "multistep"
+    grid: Grid = "quadratic"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell. ``attack`` is None for the utility of a model.
+
+    Attributes:
+        model: "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which has
+            seen neither members nor non-members).
+        checkpoint: the step of training after which the model is taken, 0 for the last.
+        shadow: kind and number of a shadow model, which the attacker trains as the target was; None for the target.
+    """
+
+    dataset: Dataset
+    defense: Defense
+    attack: Attack | None
+    seed: int
+    model: ModelKind
+    recipe: Recipe
+    utility: Utility
+    checkpoint: int = 0
+    shadow: tuple[ShadowKind, int] | None = None
+
+    def under(self, attack: Attack | None) -> Cell:
+        """The cell of an attack on the same model, whose names and keys are taken over and not computed anew."""
+        cell = replace(self, attack=attack)
+        vars(cell).update({name: getattr(self, name) for name in ("_model_labels", "_model_spec", "model_key")})
+        return cell
+
+    @functools.cached_property
+    def _model_labels(self) -> dict[str, str]:
+        return {"dataset": self.dataset.label, "defense": self.defense.label}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """How people name it."""
+        return self._model_labels | {"attack": self.attack.label if self.attack else "utility"}
+
+    @property
+    def parts(self) -> dict[str, Component]:
+        """Dataset, defense and, where there is one, attack."""
+        found: dict[str, Component] = {"dataset": self.dataset, "defense": self.defense}
+        return found | ({"attack": self.attack} if self.attack else {})
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return " · ".join(self.labels.values()) + f" · {self._origin}"
+
+    @property
+    def model_title(self) -> str:
+        """One line for people on its model."""
+        shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
+        return " · ".join(self._model_labels.values()) + f" · {self._origin}{shadow}"
+
+    @property
+    def _origin(self) -> str:
+        kind = "" if self.model == "trained" else f" · {self.model} model"
+        return f"seed {self.seed}{kind}" + (f" · step {self.checkpoint}" if self.checkpoint else "")
+
+    @property
+    def path(self) -> str:
+        """Where its record lies in a suite's folder of records."""
+        return record_path(self.labels, self.seed, self.model, self.checkpoint)
+
+    def shadows(self) -> list[Cell]:
+        """The shadow models that its attack wants, as cells of their own."""
+        count, kind = self.attack.shadow_models() if self.attack else (0, "offline")
+        return [replace(self, attack=None, shadow=(kind, k)) for k in range(count)]
+
+    @functools.cached_property
+    def _model_spec(self) -> dict[str, Any]:
+        return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
+
+    def training_spec(self) -> dict[str, Any]:
+        """What the training of its model depends on, which all checkpoints share."""
+        spec = {"dataset": self.dataset.spec(), "defense": self.defense.spec(), "seed": self.seed, "model": self.model}
+        spec |= {"recipe": self.recipe.model_dump(mode="json")} if self.model == "trained" else {}
+        return spec | ({"shadow": list(self.shadow)} if self.shadow else {})
+
+    def model_spec(self) -> dict[str, Any]:
+        """What the model depends on."""
+        return dict(self._model_spec)
+
+    def spec(self) -> dict[str, Any]:
+        """What the cell depends on, weights excepted."""
+        if self.attack:
+            return self.model_spec() | {"attack": self.attack.spec()}
+        return self.model_spec() | {"utility": self.utility.model_dump(mode="json")}
+
+    @functools.cached_property
+    def model_key(self) -> str:
+        """Names the model's artifact."""
+        return digest_of({"format": FORMAT, **self.model_spec()})
+
+    @functools.cached_property
+    def training_key(self) -> str:
+        """The same for all checkpoints of one training."""
+        return digest_of(self.training_spec())
+
+    def key(self, weights: str) -> str:
+        """Names the cell's artifact, given the digest of the weights."""
+        return digest_of({"format": FORMAT, "weights": weights, **self.spec()})
+
+
+def cell_from(registry: Registry, job: dict[str, Any]) -> Cell:
+    """A cell from the plain values that travel to a worker: labels, seed, model, recipe, and so on."""
+    parts: dict[str, Any] = {k: build(registry, k, job[k]) for k in ("dataset", "defense", "attack") if job[k]}
+    return Cell(
+        dataset=parts["dataset"],
+        defense=parts["defense"],
+        attack=parts.get("attack"),
+        seed=job["seed"],
+        model=job["model"],
+        recipe=validated(Recipe, job["recipe"], "recipe"),
+        utility=validated(Utility, job["utility"], "utility"),
+        checkpoint=job["checkpoint"],
+        shadow=tuple(job["shadow"]) if job["shadow"] else None,
+    )
+
+
+def job_from(cell: Cell) -> dict[str, Any]:
+    """The plain values of a cell."""
+    return {
+        "dataset": cell.dataset.label,
+        "defense": cell.defense.label,
+        "attack": cell.attack.label if cell.attack else None,
+        "seed": cell.seed,
+        "model": cell.model,
+        "recipe": cell.recipe.model_dump(mode="json"),
+        "utility": cell.utility.model_dump(mode="json"),
+        "checkpoint": cell.checkpoint,
+        "shadow": cell.shadow,
+    }

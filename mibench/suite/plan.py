@@ -1,0 +1,95 @@
+"""What is done, missing, stale or failed: a comparison of cells with records and artifacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mibench.errors import MibenchError, one_line
+from mibench.results.record import OutdatedError, Record, read_record
+from mibench.results.store import Store
+from mibench.suite.cells import Cell
+
+__all__ = ["Plan", "State"]
+
+State = Literal["done", "missing", "stale", "failed", "broken"]
+
+# an absolute path, up to its last part; what stands before tells it from a fraction and an address
+FOLDERS = re.compile(r"(?<![\w/:.])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells, the folder of their records, and the store of their artifacts."""
+
+    cells: list[Cell]
+    records: Path
+    store: Store
+
+    def path(self, cell: Cell) -> Path:
+        """Where the cell's record lies."""
+        return self.records / cell.path
+
+    def weights(self, cell: Cell) -> str | None:
+        """The digest of the cell's stored model, None where there is none."""
+        if not self.store.has("models", cell.model_key):
+            return None
+        return str(self.store.meta("models", cell.model_key)["digest"])
+
+    def states(self) -> list[tuple[State, str]]:
+        """``state`` of every cell, in their order; the weights of a model are looked up once."""
+        known: dict[str, str | None] = {}
+
+        def weights(cell: Cell) -> str | None:
+            if cell.model_key not in known:
+                known[cell.model_key] = self.weights(cell)
+            return known[cell.model_key]
+
+        return [self.state(cell, weights) for cell in self.cells]
+
+    def state(self, cell: Cell, weights: Callable[[Cell], str | None] | None = None) -> tuple[State, str]:
+        """Where a cell stands, and a word on why.
+
+        A record stands if its key is what the cell's options, versions and weights give; without a stored model its own
+        weights digest is believed, so that a fresh clone need not train what it has records of.
+        """
+        path = self.path(cell)
+        if path.exists():
+            try:
+                record = read_record(path)
+            except OutdatedError as error:
+                return "stale", str(error)
+            except MibenchError as error:
+                return "broken", str(error)
+            digest = (weights or self.weights)(cell) or record.model.get("digest", "")
+            if record.model.get("key") != cell.model_key or record.key != cell.key(digest):
+                return "stale", "its options, a version or the model's weights have changed"
+            return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
+        return "missing", ""
+
+    def failure(self, cell: Cell, reason: str) -> Record:
+        """The record of a cell that failed; folders of this machine leave the reason."""
+        weights = None
+        with suppress(MibenchError):
+            weights = self.weights(cell)
+        return Record(
+            key=cell.key(weights or ""),
+            status="failed",
+            reason=FOLDERS.sub("", one_line(reason)),
+            labels=cell.labels,
+            cell=cell.spec(),
+            split={},
+            model={"key": cell.model_key} | ({"digest": weights} if weights else {}),
+            cost={},
+            environment={},
+            seconds=0.0,
+        ).sealed()
+
+    def log(self, cell: Cell, kind: str, alone: bool = False) -> Path:
+        """Where the log of a cell's job (or of its model's) is kept; the one that it got alone replaces no other."""
+        name = (cell.model_key if kind == "models" else cell.key("")) + ("-alone" if alone else "")
+        return self.store.root / "logs" / f"{name}.log"

@@ -1,0 +1,67 @@
+"""Cells of one model, brought to their records in this process."""
+
+from dataclasses import dataclass, field, replace
+
+from mibench.components import Attack
+from mibench.evaluate.measure import Report, measure
+from mibench.evaluate.models import make_models
+from mibench.jobs.scheduler import _models
+from mibench.names import build
+from mibench.plugins import load
+from mibench.suite.cells import cell_from
+
+SMALL = "digits:members=20,nonmembers=40,reference=200"
+TINY = {"steps": 10, "width": 16, "depth": 1}
+
+
+def cell(attack=None, *, defense="vp", dataset=SMALL, model="exact", recipe=TINY, checkpoint=0, seed=0):
+    """A cell; its attack is a name or an ``Attack``."""
+    job = {"dataset": dataset, "defense": defense, "attack": None, "seed": seed, "model": model, "recipe": recipe}
+    made = cell_from(load(), job | {"utility": {}, "checkpoint": checkpoint, "shadow": None})
+    return attacked(made, attack)
+
+
+def attacked(made, attack):
+    """The same cell under another attack."""
+    return replace(made, attack=build(load(), "attack", attack) if isinstance(attack, str) else attack)
+
+
+@dataclass
+class Outcome:
+    """What a bench has told, by the label of the attack ("utility" without one)."""
+
+    records: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
+    said: list = field(default_factory=list)
+
+
+def made(cells, store):
+    """Make the models that must be in the store for cells that differ in attack, seed and checkpoint alone."""
+    models = {model.model_key: model for one in cells for model in _models(one)}
+    make_models(list(models.values()), store, "cpu", lambda done, total: None, lambda text: None)
+
+
+def judged(cells, store):
+    """Measure the cells of one model, which is in the store."""
+    outcome, names = Outcome(), [one.labels["attack"] for one in cells]
+    report = Report(
+        begin=lambda place: None,
+        done=lambda place, record: outcome.records.__setitem__(names[place], record),
+        failed=lambda place, error: outcome.failures.__setitem__(names[place], error),
+        progress=lambda done, total: None,
+        say=outcome.said.append,
+    )
+    measure(cells, store, "cpu", report)
+    return outcome
+
+
+class Scored(Attack):
+    """An attack made of functions."""
+
+    published = "x"
+
+    @classmethod
+    def by(cls, name, score, **methods):
+        """An attack of this name whose score is a function of model, samples and context; others take the attack, too."""
+        methods["score"] = lambda self, model, x, ctx: score(model, x, ctx)
+        return type(name, (cls,), {"__doc__": name, "__module__": __name__, "name": name, **methods})()

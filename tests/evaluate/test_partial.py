@@ -1,0 +1,169 @@
+"""Trainings that are interrupted go on where they were, to the same weights."""
+
+import multiprocessing
+import random
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from benches import cell
+
+from mibench import MibenchError
+from mibench.evaluate import models
+from mibench.evaluate.partial import Partial
+from mibench.plugins import load
+from mibench.results.store import Store
+from mibench.suite.cells import cell_from, job_from
+
+STEPS = 60
+RECIPE = {"steps": STEPS, "width": 16, "depth": 1, "batch": 8}
+CELLS = {
+    "alone": [cell(model="trained", recipe=RECIPE), cell(model="trained", recipe=RECIPE, checkpoint=12)],
+    "one by one": [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1)],
+    "together": [
+        replace(cell(model="trained", recipe=RECIPE, checkpoint=checkpoint), shadow=("offline", k))
+        for k in (0, 1)
+        for checkpoint in (0, 12)
+    ],
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "artifacts")
+
+
+def job(jobs, root, together):
+    """What a process does: train, and keep the training after every step."""
+    torch.set_num_threads(1)
+    models._pays = lambda trainings, say: together
+    registry = load()
+    models.make_models(
+        [cell_from(registry, one) for one in jobs], Store(root), "cpu", lambda done, total: None, print, every=0.0
+    )
+
+
+def made(way, store, monkeypatch, every=1e9, say=lambda text: None):
+    """The digests of the models of a way, made in this process."""
+    monkeypatch.setattr(models, "_pays", lambda trainings, say: way == "together")
+    models.make_models(CELLS[way], store, "cpu", lambda done, total: None, say, every)
+    return digests(way, store)
+
+
+def digests(way, store):
+    return [store.meta("models", one.model_key)["digest"] for one in CELLS[way]]
+
+
+def written(store):
+    """The steps after which a training under way is kept, all trainings and finished models counted."""
+    names = [path.name for kind in ("partials", "models") for path in (store.root / kind).glob("[!.]*")]
+    return sum(int(name.rpartition("-")[2]) if "-" in name else STEPS for name in names)
+
+
+@pytest.mark.parametrize("way", ["one by one", "together"])
+def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, tmp_path, monkeypatch):
+    """SIGKILL; what a new process would choose, alone or together, does not count once a training has begun."""
+    expected = made(way, Store(tmp_path / "whole"), monkeypatch)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mibench.evaluate.models", "mibench_attacks", "sklearn.datasets", "torch._dynamo"])
+    jobs, draw, deadline = [job_from(one) for one in CELLS[way]], random.Random(way), time.monotonic() + 300
+    for together in (way == "together", way != "together", way != "together"):
+        start = written(store)
+        process = context.Process(target=job, args=(jobs, store.root, together))
+        process.start()
+        while written(store) < start + 8 and process.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(0.05 * draw.random())
+        assert process.is_alive(), "it was to be killed, and had ended"
+        process.kill()
+        process.join()
+    assert not all(store.has("models", one.model_key) for one in CELLS[way])
+    said = []
+    monkeypatch.setattr(models, "_pays", lambda trainings, say: way != "together")
+    models.make_models(CELLS[way], store, "cpu", lambda done, total: None, said.append)
+    assert any("goes on after step" in line for line in said)
+    assert digests(way, store) == expected
+    assert not list((store.root / "partials").iterdir())
+    facts = store.meta("models", CELLS[way][0].model_key)
+    assert facts["together"] == (2 if way == "together" else 1)
+
+
+def test_shadow_models_are_the_same_together_and_one_by_one(store, tmp_path, monkeypatch):
+    expected, other = made("together", store, monkeypatch), Store(tmp_path / "other")
+    monkeypatch.setattr(models, "_pays", lambda trainings, say: False)
+    models.make_models(CELLS["together"][2:], other, "cpu", lambda done, total: None, print)
+    models.make_models(CELLS["together"][:2], other, "cpu", lambda done, total: None, print)
+    assert digests("together", other) == expected
+    assert other.meta("models", CELLS["together"][0].model_key)["together"] == 1
+
+
+class Interrupted(Exception):
+    """Stands in for a kill."""
+
+
+def interrupted(way, store, monkeypatch, at):
+    """Keep the training before a step of all those of a way, and stop some steps later."""
+    steps = iter(range(10**6))
+
+    def due(self):
+        step = next(steps)
+        if step > at + 3:
+            raise Interrupted
+        return step == at
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Partial, "due", due)
+        made(way, store, patch)
+
+
+def test_finished_models_of_a_group_are_there_before_it_ends(store, monkeypatch):
+    interrupted("one by one", store, monkeypatch, at=STEPS + 10)
+    assert [store.has("models", one.model_key) for one in CELLS["one by one"]] == [True, False]
+    assert len(store.keys("partials", "")) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "edited", "other data"])
+def test_what_does_not_fit_is_left_out_with_one_line(damage, store, tmp_path, monkeypatch):
+    expected = made("alone", Store(tmp_path / "whole"), monkeypatch)
+    interrupted("alone", store, monkeypatch, at=40)
+    (kept,) = (store.root / "partials").iterdir()
+    if damage == "truncated":
+        tensors = kept / "tensors.safetensors"
+        tensors.write_bytes(tensors.read_bytes()[:1000])
+    elif damage == "edited":
+        (kept / "meta.json").write_text("{}")
+    else:
+        monkeypatch.setattr(models.torch, "__version__", "0")
+    said = []
+    assert made("alone", store, monkeypatch, say=said.append) == expected
+    assert len(said) == 1 and ("is corrupt" in said[0] or "begins anew" in said[0])
+    assert not list((store.root / "partials").iterdir())
+
+
+def test_a_store_that_is_full_does_not_end_the_training(store, tmp_path, monkeypatch):
+    expected = made("alone", Store(tmp_path / "whole"), monkeypatch)
+    true, said = Store.save, []
+
+    def full(self, kind, *rest):
+        if kind == "partials":
+            raise MibenchError("cannot write to the store")
+        return true(self, kind, *rest)
+
+    monkeypatch.setattr(Store, "save", full)
+    assert made("alone", store, monkeypatch, every=0.0, say=said.append) == expected
+    assert len(said) == 1 and "cannot be kept" in said[0]
+
+
+def test_the_newest_counts_and_replaces_the_others(store):
+    partial = Partial(store, "a" * 8, {}, "it", print, 0.0)
+    assert not partial.there and partial.read() is None
+    partial.begin()
+    assert partial.there and partial.read() is None
+    for done in (9, 10, 100):
+        partial.write(done, {"x": torch.tensor(done)})
+    assert store.keys("partials", "") == ["aaaaaaaa-00000100"]
+    state = partial.read()
+    assert state is not None and state["x"] == 100
+    partial.drop()
+    assert not partial.there

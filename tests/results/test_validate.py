@@ -1,0 +1,315 @@
+"""Each problem that a folder of records can have is found, and all of them at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_records import metrics, scores
+
+from mibench.metrics.membership import auroc
+from mibench.results.attack_metrics import attack_metrics
+from mibench.results.record import FORMAT, METRICS, AttackMetrics, Estimate, Record, digest_of, packed, write_record
+from mibench.results.validate import validate
+from mibench.suite.cells import Cell
+from mibench_attacks import SecMI
+from mibench_attacks.adaptive import Adaptive
+from mibench_attacks.loss import Loss
+from mibench_defenses import VP
+
+PATH = "digits/vp/loss-s0.json"
+LOSS = Loss()
+AREAS = {LOSS.published: 0.625, "x": 0.75}
+
+
+def told(areas: dict[str, float], members: int = 80, nonmembers: int = 320) -> AttackMetrics:
+    """What the harness says of scores with these AUROCs, of which as many again are for calibration."""
+    sides: dict[str, torch.Tensor] = {}
+    for setting, area in areas.items():
+        for side, values in zip(("members", "nonmembers"), scores(area, members, nonmembers), strict=True):
+            sides[f"{side}/{setting}"] = torch.from_numpy(values).repeat(2).double()
+    cuts = {"members": members, "nonmembers": nonmembers}
+    return attack_metrics(sides, cuts, LOSS, VP(), "s")
+
+
+ATTACK = told(AREAS)
+
+
+def record(auroc: Estimate | None = None, **changes: Any) -> Record:
+    """A record that belongs at ``PATH``, its key right unless it is among the changes."""
+    chosen = dict.fromkeys(("published", "calibrated", "oracle"), ATTACK.calibrated.model_copy(update={"auroc": auroc}))
+    names = {"dataset": "digits", "defense": "vp", "attack": "loss"}
+    parts = {kind: {"name": name, "version": 2, "options": {}} for kind, name in names.items()}
+    values: dict[str, Any] = {
+        "status": "done",
+        "labels": names,
+        "cell": {**parts, "seed": 0, "model": "trained"},
+        "split": {"fingerprint": "f", "near_duplicates": 0, "members": 10, "nonmembers": 10, "reference": 10},
+        "model": {"key": "m", "digest": "w"},
+        "cost": {"forwards": 1.0, "vjps": 0.0},
+        "environment": {},
+        "seconds": 1.0,
+        "attack": ATTACK.model_copy(update=chosen if auroc else {}),
+    } | changes
+    key = digest_of({"format": FORMAT, "weights": values["model"].get("digest"), **values["cell"]})
+    return Record(**({"key": key} | values)).sealed()
+
+
+def put(folder: Path, made: Record, path: str = PATH) -> Path:
+    write_record(folder / "records" / path, made)
+    return folder / "records" / path
+
+
+def seed(number: int, **changes: Any) -> Record:
+    return record(cell={**record().cell, "seed": number}, **changes)
+
+
+def test_nothing_to_find(tmp_path: Path) -> None:
+    assert validate(tmp_path) == []
+    put(tmp_path, record())
+    put(tmp_path, seed(1, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
+    assert validate(tmp_path) == validate(tmp_path, {("attack", "loss"): 2, ("attack", "other"): 9}) == []
+
+
+@pytest.mark.parametrize("model", ["trained", "exact"])
+def test_paths_are_those_of_cells(tmp_path: Path, model: Any) -> None:
+    labels = {"dataset": "digits:members=20", "defense": "hold3", "attack": "pia:times=[0.1,0.2]"}
+    parts: dict[str, Any] = {kind: SimpleNamespace(label=label) for kind, label in labels.items()}
+    path = Cell(**parts, seed=4, model=model, recipe=None, utility=None).path  # type: ignore[arg-type]
+    put(tmp_path, record(labels=labels, cell={**record().cell, "seed": 4, "model": model}), path)
+    assert validate(tmp_path) == []
+
+
+def test_edited(tmp_path: Path) -> None:
+    path = put(tmp_path, record())
+    path.write_text(path.read_text().replace("0.7", "0.9"))
+    (problem,) = validate(tmp_path)
+    assert problem.startswith(f"records/{PATH}: ") and "edited" in problem and str(tmp_path) not in problem
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', "\udcff"])
+def test_unreadable(tmp_path: Path, text: str) -> None:
+    put(tmp_path, record()).write_bytes(text.encode(errors="surrogateescape"))
+    (problem,) = validate(tmp_path)
+    assert problem.startswith(f"records/{PATH}: ") and "\n" not in problem
+
+
+def test_not_finite(tmp_path: Path) -> None:
+    path = put(tmp_path, record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": {"x": float("nan")}}))
+    assert len(validate(tmp_path)) == 1
+
+
+def test_lacking(tmp_path: Path) -> None:
+    put(tmp_path, record(model={"digest": "w"}, attack=None))
+    assert validate(tmp_path) == [f"records/{PATH}: lacks model.key, attack"]
+    put(tmp_path, record(status="n/a", attack=None))
+    assert validate(tmp_path) == [f"records/{PATH}: lacks reason"]
+
+
+def test_key(tmp_path: Path) -> None:
+    put(tmp_path, record(key="0" * 64))
+    assert validate(tmp_path) == [f"records/{PATH}: its key is not that of its cell and weights"]
+
+
+def test_a_failed_cell_is_no_problem(tmp_path: Path) -> None:
+    """With its model's weights or, where that could not be made, without."""
+    bare: dict[str, Any] = {"status": "failed", "attack": None, "split": {}, "cost": {}, "reason": "was killed"}
+    put(tmp_path, record())
+    put(tmp_path, seed(1, model={"key": "m", "digest": "w"}, **bare), "digits/vp/loss-s1.json")
+    parts = {**record().cell, "seed": 2}
+    key = digest_of({"format": FORMAT, "weights": "", **parts})
+    put(tmp_path, record(cell=parts, key=key, model={"key": "m2"}, **bare), "digits/vp/loss-s2.json")
+    assert validate(tmp_path) == []
+    put(tmp_path, seed(3, model={"key": "m3"}, key="k", **bare | {"reason": None}), "digits/vp/loss-s3.json")
+    assert validate(tmp_path) == ["records/digits/vp/loss-s3.json: lacks reason"]
+
+
+def test_wrong_path(tmp_path: Path) -> None:
+    put(tmp_path, record(), "digits/ve/loss-s0.json")
+    assert validate(tmp_path) == [f"records/digits/ve/loss-s0.json: belongs at records/{PATH}"]
+
+
+def test_duplicates(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    put(tmp_path, record(), "digits/vp/loss-s1.json")
+    assert f"records/digits/vp/loss-s1.json: has the same key as records/{PATH}" in validate(tmp_path)
+
+
+def test_one_model_with_two_weights(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    put(tmp_path, seed(1, model={"key": "m", "digest": "w1"}), "digits/vp/loss-s1.json")
+    problem = f"records/digits/vp/loss-s1.json: same model as records/{PATH}, but another weights (w1 and w)"
+    assert validate(tmp_path) == [problem]
+
+
+def test_one_dataset_with_two_splits(tmp_path: Path) -> None:
+    """Of one seed; attacks on two splits cannot be paired."""
+    put(tmp_path, record())
+    other = record().split | {"fingerprint": "g"}
+    put(tmp_path, seed(1, split=other, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
+    assert validate(tmp_path) == []
+    labels = record().labels | {"defense": "wave"}
+    cell = {**record().cell, "defense": {"name": "wave", "version": 2, "options": {}}}
+    put(
+        tmp_path,
+        record(labels=labels, cell=cell, split=other, model={"key": "e", "digest": "w2"}),
+        "digits/wave/loss-s0.json",
+    )
+    problem = f"records/digits/wave/loss-s0.json: same dataset as records/{PATH}, but another split (g and f)"
+    assert validate(tmp_path) == [problem]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("dataset", "digits"), ("defense", "vp"), ("attack", "loss")])
+def test_stale(tmp_path: Path, kind: str, name: str) -> None:
+    put(tmp_path, record())
+    problem = f"records/{PATH}: is stale: {kind} {name} was at version 2 and is now at 3"
+    assert validate(tmp_path, {(kind, name): 3}) == [problem]
+    assert validate(tmp_path, {(kind, name): 1}) == []
+
+
+def test_impossible_numbers(tmp_path: Path) -> None:
+    put(tmp_path, record(auroc=Estimate(value=1.5, interval=(0.6, 0.8))))
+    problems = validate(tmp_path)
+    assert f"records/{PATH}: calibrated AUROC 1.5 lies outside [0, 1]" in problems
+    assert f"records/{PATH}: oracle AUROC: the interval [0.6, 0.8] does not contain 1.5" in problems
+    assert f"records/{PATH}: its ranks do not give its calibrated AUROC" in problems
+
+
+def changed(told: Any, path: str, value: Any) -> Any:
+    """The same with one value, at a path, changed."""
+    first, _, rest = path.partition("/")
+    if isinstance(told, dict):
+        return {**told, first: changed(told[first], rest, value) if rest else value}
+    return told.model_copy(update={first: changed(getattr(told, first), rest, value) if rest else value})
+
+
+def near(estimate: Estimate) -> Estimate:
+    assert estimate.interval is not None
+    return estimate.model_copy(update={"interval": (estimate.interval[0] - 1e-9, estimate.interval[1])})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("ranks", told({"x": 0.7}).ranks, "its ranks do not give its calibrated AUROC"),
+        (
+            "calibrated/auroc",
+            near(ATTACK.calibrated.auroc),
+            "its ranks do not give its calibrated interval of the AUROC",
+        ),
+        ("calibrated/tpr/0.1", Estimate(value=0.5), "its ranks do not give its calibrated TPR@FPR=0.1"),
+        ("calibrated/tpr/0.01", Estimate(value=0.5), "its ranks do not give its calibrated TPR@FPR=0.01"),
+        ("calibrated/tpr/0.1", near(ATTACK.calibrated.tpr["0.1"]), "its calibrated interval of the TPR@FPR=0.1"),
+        ("calibrated/fixed/tpr", 0.9125, "its ranks do not give its calibrated TPR and FPR at any one threshold"),
+        ("oracle/fixed/tpr", 0.123, "oracle count of samples above the threshold does not follow from its rates"),
+        ("oracle/fixed/accuracy", Estimate(value=0.9), "oracle accuracy does not follow from its rates"),
+        (
+            "published/fixed/accuracy",
+            near(ATTACK.published.fixed.accuracy),
+            "published interval of the accuracy does not",
+        ),
+        ("oracle/fixed/epsilon", 3.0, "oracle ε does not follow from its rates"),
+        (
+            "settings",
+            {LOSS.published: (0.8, 0.625), "x": (0.75, 0.75)},
+            "calibrated x is not the setting with the largest",
+        ),
+        ("settings", {LOSS.published: (0.6, 0.8), "x": (0.75, 0.75)}, "oracle x is not the setting with the largest"),
+        (
+            "settings",
+            {LOSS.published: (0.6, 0.6), "x": (0.75, 0.75)},
+            "published AUROC is not that of its setting t=0.35",
+        ),
+        ("published/setting", "y", "published y is none of its settings"),
+    ],
+)
+def test_figures_that_do_not_follow_from_the_record(tmp_path: Path, path: str, value: Any, problem: str) -> None:
+    """Though whoever changed them has sealed the record anew."""
+    put(tmp_path, record(attack=changed(ATTACK, path, value)))
+    assert any(problem in line for line in validate(tmp_path)), validate(tmp_path)
+
+
+def test_what_the_components_say_otherwise(tmp_path: Path) -> None:
+    """Tier, adaptive and the published setting are theirs to say; a stale record is only called stale."""
+    parts: dict[str, Any] = {"attack": LOSS, "defense": VP()}
+    cell = {**record().cell, "attack": LOSS.spec(), "defense": VP().spec()}
+
+    def known(kind: str, label: str) -> Any:
+        return parts.get(kind)
+
+    put(tmp_path, record(cell=cell))
+    assert validate(tmp_path, known=known) == []
+    wrong = {"tier": "samples", "adaptive": True, "published": ATTACK.calibrated}
+    put(tmp_path, record(cell=cell, attack=ATTACK.model_copy(update=wrong)))
+    assert validate(tmp_path) == []
+    assert validate(tmp_path, known=known) == [
+        f"records/{PATH}: its tier is samples, that of loss is network",
+        f"records/{PATH}: adaptive is True, for loss on vp it is False",
+        f"records/{PATH}: published is x, for loss it is t=0.35",
+    ]
+    stale = [f"records/{PATH}: is stale: attack loss was at version 1 and is now at 2"]
+    assert validate(tmp_path, {("attack", "loss"): 2}, known) == stale
+    parts["attack"] = SecMI()
+    assert f"records/{PATH}: its attack is not what its label loss stands for" in validate(tmp_path, known=known)
+    assert VP().meets_adaptively(Adaptive()) and not VP().meets_adaptively(LOSS)
+
+
+def test_ranks_of_another_attack(tmp_path: Path) -> None:
+    other = told({"x": 0.7}).ranks
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"ranks": other[::-1]})))
+    assert validate(tmp_path) == [f"records/{PATH}: its ranks are not those of 80 members and 320 non-members"]
+
+
+@pytest.mark.parametrize("text", ["", "?", "AAAA", packed(np.arange(9)), packed(np.arange(7) + 70000)])
+def test_ranks_that_are_none(tmp_path: Path, text: str) -> None:
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"ranks": (ATTACK.ranks[0], text)})))
+    assert validate(tmp_path) == [f"records/{PATH}: its ranks are not those of 80 members and 320 non-members"]
+
+
+def test_many_ranks_are_read_back() -> None:
+    """More than 65 536 different scores need wider numbers."""
+    many = metrics(scores(0.6, 40000, 40000))
+    members, nonmembers = many.ranked()
+    assert (len(members), len(nonmembers)) == (40000, 40000) and max(members.max(), nonmembers.max()) > 65535
+    assert auroc(members, nonmembers) == many.calibrated.auroc.value
+
+
+def test_metrics_of_an_older_version(tmp_path: Path) -> None:
+    """They are no edited record: running the suite again makes them anew from the stored scores."""
+    path = put(tmp_path, record())
+    old = json.loads(path.read_text())
+    del old["attack"]["ranks"]
+    old["attack"]["version"] = 1
+    path.write_text(json.dumps(old))
+    (problem,) = validate(tmp_path)
+    assert f"metrics of version 1 and not {METRICS}" in problem and "run the suite again" in problem
+
+
+def test_strangers(tmp_path: Path) -> None:
+    put(tmp_path, record())
+    (tmp_path / "records" / "notes.txt").write_text("?")
+    assert validate(tmp_path) == ["records/notes.txt: is no .json record; remove it"]
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    put(tmp_path, record(key="0"), "a.json")
+    (tmp_path / "records" / "b.json").write_text("{")
+    (tmp_path / "records" / "c").write_text("")
+    assert len(validate(tmp_path, {("attack", "loss"): 3})) == 5
+
+
+def test_trainings_that_do_not_compare(tmp_path: Path) -> None:
+    """Records of a suite whose recipe was changed, and that was not run to its end since."""
+    put(tmp_path, record(cell={**record().cell, "recipe": {"steps": 60}}))
+    put(tmp_path, seed(1, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
+    assert validate(tmp_path) == []
+    other = record(cell={**record().cell, "seed": 2, "recipe": {"steps": 50}}, model={"key": "m2", "digest": "w2"})
+    put(tmp_path, other, "digits/vp/loss-s2.json")
+    (problem,) = validate(tmp_path)
+    assert problem.startswith("records/digits/vp/loss-s2.json: another recipe than records/digits/vp/loss-s0.json")
