@@ -106,7 +106,7 @@ def start(folder: Path, plugin: Path) -> float:
     from mibench.suite.suite import load_suite, plan_cells
 
     cells = plan_cells(load(), load_suite("quick").suite)
-    model = next(cell for cell in cells if cell.model == "exact")
+    model = next(cell for cell in cells if cell.model_kind == "exact")
     task = {
         "device": "cpu",
         "plugins": (),

@@ -14,7 +14,7 @@ import torch
 from mibench import Recipe
 from mibench.api import attack, dataset, defense
 from mibench.context import Context
-from mibench.data import Split, calibration, split
+from mibench.data import Split, calibration_size, split
 from mibench.diffusion.training import train
 from mibench.results.attack_metrics import attack_metrics
 
@@ -44,7 +44,7 @@ def row(data: str, method: str, recipe: Recipe) -> tuple[float, ...]:
                 for side, x in sides.items()
                 for setting, values in judge.score(model, x.double(), ctx).items()
             }
-        cuts = {side: calibration(x) for side, x in sides.items()}
+        cuts = {side: calibration_size(x) for side, x in sides.items()}
         areas.append(attack_metrics(scores, cuts, judge, made, "").calibrated.auroc.value or 0.0)
     kind, sizes = data.partition(":")[0], f"{len(parts.members)} v {len(parts.nonmembers)}"
     figures = " | ".join(f"{area:.3f}" for area in areas)

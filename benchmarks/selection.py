@@ -12,7 +12,7 @@ import torch
 
 from mibench import Model
 from mibench.context import Context
-from mibench.data import calibration, split
+from mibench.data import calibration_size, split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.results.attack_metrics import attack_metrics
 from mibench_attacks.pia import PIA
@@ -41,7 +41,7 @@ def main() -> bool:
                 for name in ("members", "nonmembers")
                 for setting, values in attack.score(model, getattr(data, name).double(), Context(seed)).items()
             }
-            cuts = {"members": calibration(data.members), "nonmembers": calibration(data.nonmembers)}
+            cuts = {"members": calibration_size(data.members), "nonmembers": calibration_size(data.nonmembers)}
             metrics = attack_metrics(scores, cuts, attack, defense, "")
             found[attack.name].append((metrics.calibrated.auroc.value or 0.0, metrics.oracle.auroc.value or 0.0))
     print("| attack | calibrated, mean of 100 | oracle, mean of 100 |\n|---|---|---|")

@@ -87,7 +87,7 @@ class Dataset(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement pool()")
 
-    def parts(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
+    def fixed_split(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
         """Members, non-members and reference, each (N, *item), shuffled, where the data say which is which; else None."""
         return None
 

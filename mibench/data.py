@@ -73,7 +73,7 @@ class Split:
         return int((copies | (nearest(self.nonmembers, self.members) < typical / 10)).sum())
 
 
-def calibration(part: Tensor) -> int:
+def calibration_size(part: Tensor) -> int:
     """How many samples of a part are for calibration."""
     return max(1, round(CALIBRATION * len(part)))
 
@@ -100,7 +100,7 @@ def split(dataset: Dataset, seed: int) -> Split:
     """
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always", UserWarning)
-        if (own := dataset.parts(generator(seed, "split"))) is not None:
+        if (own := dataset.fixed_split(generator(seed, "split"))) is not None:
             pool, sizes = torch.cat(own), [len(part) for part in own]
         else:
             pool = dataset.pool(generator(seed, "pool"))

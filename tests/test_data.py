@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mibench import Dataset, UsageError
-from mibench.data import Split, calibration, nearest, split
+from mibench.data import Split, calibration_size, nearest, split
 from mibench_datasets import Digits, SwissRoll
 
 torch.set_num_threads(1)
@@ -157,4 +157,4 @@ def test_nearest_is_the_smallest_distance() -> None:
 
 @pytest.mark.parametrize(("size", "want"), [(10, 2), (100, 20), (1250, 250), (13, 3), (1, 1)])
 def test_a_fifth_is_for_calibration(size: int, want: int) -> None:
-    assert calibration(torch.zeros(size)) == want
+    assert calibration_size(torch.zeros(size)) == want

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mibench.context import Context, Shadow
-from mibench.data import Split, calibration, split
+from mibench.data import Split, calibration_size, split
 from mibench.diffusion.denoisers import Denoiser, ExactDenoiser
 from mibench.diffusion.model import Cost, Memory, Model
 from mibench.diffusion.sampling import sample
@@ -84,7 +84,7 @@ class _Bench:
         self.memory = Memory()
         self.model, self.meta = open_model(self.target, store, self.data, device, self.memory)
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
-        self.cuts = {name: calibration(part) for name, part in self.parts.items()}
+        self.cuts = {name: calibration_size(part) for name, part in self.parts.items()}
         self._shadows: dict[tuple[str, int], Shadow] = {}
         self._lent: dict[tuple[str, int], tuple[Denoiser, Tensor]] = {}  # shadow models as they were
         self._released = self._release(self.model)
@@ -125,7 +125,7 @@ class _Bench:
             drawn = training_data(cell, self.data)
             # in an order that tells nothing of whose they are
             members = torch.tensor(sorted(drawn.flatten(1).tolist())).view_as(drawn)
-            if cell.model == "trained":
+            if cell.model_kind == "trained":
                 model = open_model(cell, self.store, self.data, self.device, self.memory)[0]
             else:
                 points = members.to(self.device)
@@ -227,7 +227,7 @@ class _Bench:
         data = self.data
         scored = cell.utility.samples if cell.attack is None else len(data.members) + len(data.nonmembers)
         model = {k: v for k, v in self.meta.items() if k not in ("spec", "split")} | {"key": cell.model_key}
-        if cell.model == "trained" and cell.shadows():
+        if cell.model_kind == "trained" and cell.shadows():
             model["shadows"] = [self.store.meta("models", shadow.model_key)["digest"] for shadow in cell.shadows()]
         return Record(
             key=cell.key(self.meta["digest"]),

@@ -35,7 +35,7 @@ def training_data(cell: Cell, data: Split) -> Tensor:
     fresh data as many of the reference take the members' place, and shadows hold what they hold elsewhere.
     """
     if cell.shadow is None:
-        return data.reference[: len(data.members)] if cell.model == "fresh" else data.members
+        return data.reference[: len(data.members)] if cell.model_kind == "fresh" else data.members
     kind, index = cell.shadow
     known = torch.cat([data.members, data.nonmembers]) if kind == "online" else data.reference
     order = torch.randperm(len(known), generator=generator(cell.seed, "shadow", kind, index))
@@ -111,7 +111,7 @@ def make_models(
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        if cell.model == "trained":
+        if cell.model_kind == "trained":
             groups.setdefault(cell.training_key, []).append(cell)
         else:
             data = split(cell.dataset, cell.seed)
@@ -260,7 +260,7 @@ def open_model(
             f"the split of {cell.dataset.label}, seed {cell.seed}, is not the one its model was trained on (a library "
             "changed it); use a fresh --store"
         )
-    if cell.model == "trained":
+    if cell.model_kind == "trained":
         variance = training_data(cell, data).double().square().mean().item()
         model = cell.defense.build_model(data.shape, variance, cell.recipe, device, _training_seed(cell))
         model.denoiser.load_state_dict(tensors)  # type: ignore[attr-defined]

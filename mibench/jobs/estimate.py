@@ -19,13 +19,13 @@ MEMORY = 1 << 29
 
 def sort(kind: str, cells: list[Cell]) -> str:
     """By what of its job's time and memory are learnt: "models", "measure" or "exact", which has no network."""
-    return kind if cells[0].model == "trained" else "exact"
+    return kind if cells[0].model_kind == "trained" else "exact"
 
 
 def guess(kind: str, cells: list[Cell]) -> float:
     """Seconds that a job may take on one core: right in its order, wrong by a factor that ``Clock`` learns."""
     if kind == "models":
-        ends = {cell.training_key: cell for cell in cells if cell.model == "trained"}
+        ends = {cell.training_key: cell for cell in cells if cell.model_kind == "trained"}
         return CELL + sum(cell.recipe.steps * (STEP + 3 * cell.recipe.batch * _pass(cell)) for cell in ends.values())
     asked = (ASKED if cell.attack else cell.utility.samples * cell.utility.evaluations for cell in cells)
     return sum(CELL + evaluations * _pass(cell) for evaluations, cell in zip(asked, cells, strict=True))
@@ -33,7 +33,7 @@ def guess(kind: str, cells: list[Cell]) -> float:
 
 def _pass(cell: Cell) -> float:
     """Seconds of one sample's way through the network."""
-    if cell.model != "trained":
+    if cell.model_kind != "trained":
         return EXACT
     recipe = cell.recipe
     return UNETS.get(recipe.network, 4.0 * recipe.depth * recipe.width**2) / FLOPS

@@ -403,14 +403,14 @@ def _heading(kind: str, cell: Cell) -> str:
 def _models(cell: Cell) -> list[Cell]:
     """The models that must be in the store for a cell, its own first; only trained ones have shadows there."""
     own = replace(cell, attack=None)
-    return [own, *cell.shadows()] if cell.model == "trained" else [own]
+    return [own, *cell.shadows()] if cell.model_kind == "trained" else [own]
 
 
 def _trainings(models: list[Cell]) -> list[list[Cell]]:
     """Models in groups of one job each: all checkpoints of a training, and the trainings that go with it."""
     alike: dict[tuple[str, bool], dict[str, list[Cell]]] = {}
     for cell in models:
-        kin = replace(cell, shadow=None, checkpoint=0, seed=cell.seed if cell.model == "trained" else 0)
+        kin = replace(cell, shadow=None, checkpoint=0, seed=cell.seed if cell.model_kind == "trained" else 0)
         company = kin.model_key, cell.shadow is not None  # shadows of one target; exact models of all seeds
         alike.setdefault(company, {}).setdefault(cell.training_key, []).append(cell)
     groups = []

@@ -35,7 +35,7 @@ class Cell:
     """One cell. ``attack`` is None for the utility of a model.
 
     Attributes:
-        model: "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which has
+        model_kind: "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which has
             seen neither members nor non-members).
         checkpoint: the step of training after which the model is taken, 0 for the last.
         shadow: kind and number of a shadow model, which the attacker trains as the target was; None for the target.
@@ -45,13 +45,13 @@ class Cell:
     defense: Defense
     attack: Attack | None
     seed: int
-    model: ModelKind
+    model_kind: ModelKind
     recipe: Recipe
     utility: Utility
     checkpoint: int = 0
     shadow: tuple[ShadowKind, int] | None = None
 
-    def under(self, attack: Attack | None) -> Cell:
+    def with_attack(self, attack: Attack | None) -> Cell:
         """The cell of an attack on the same model, whose names and keys are taken over and not computed anew."""
         cell = replace(self, attack=attack)
         vars(cell).update({name: getattr(self, name) for name in ("_model_labels", "_model_spec", "model_key")})
@@ -85,13 +85,13 @@ class Cell:
 
     @property
     def _origin(self) -> str:
-        kind = "" if self.model == "trained" else f" · {self.model} model"
+        kind = "" if self.model_kind == "trained" else f" · {self.model_kind} model"
         return f"seed {self.seed}{kind}" + (f" · step {self.checkpoint}" if self.checkpoint else "")
 
     @property
     def path(self) -> str:
         """Where its record lies in a suite's folder of records."""
-        return record_path(self.labels, self.seed, self.model, self.checkpoint)
+        return record_path(self.labels, self.seed, self.model_kind, self.checkpoint)
 
     def shadows(self) -> list[Cell]:
         """The shadow models that its attack wants, as cells of their own."""
@@ -104,8 +104,13 @@ class Cell:
 
     def training_spec(self) -> dict[str, Any]:
         """What the training of its model depends on, which all checkpoints share."""
-        spec = {"dataset": self.dataset.spec(), "defense": self.defense.spec(), "seed": self.seed, "model": self.model}
-        spec |= {"recipe": self.recipe.model_dump(mode="json")} if self.model == "trained" else {}
+        spec = {
+            "dataset": self.dataset.spec(),
+            "defense": self.defense.spec(),
+            "seed": self.seed,
+            "model": self.model_kind,
+        }
+        spec |= {"recipe": self.recipe.model_dump(mode="json")} if self.model_kind == "trained" else {}
         return spec | ({"shadow": list(self.shadow)} if self.shadow else {})
 
     def model_spec(self) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def cell_from(registry: Registry, job: dict[str, Any]) -> Cell:
         defense=parts["defense"],
         attack=parts.get("attack"),
         seed=job["seed"],
-        model=job["model"],
+        model_kind=job["model"],
         recipe=validated(Recipe, job["recipe"], "recipe"),
         utility=validated(Utility, job["utility"], "utility"),
         checkpoint=job["checkpoint"],
@@ -156,7 +161,7 @@ def job_from(cell: Cell) -> dict[str, Any]:
         "defense": cell.defense.label,
         "attack": cell.attack.label if cell.attack else None,
         "seed": cell.seed,
-        "model": cell.model,
+        "model": cell.model_kind,
         "recipe": cell.recipe.model_dump(mode="json"),
         "utility": cell.utility.model_dump(mode="json"),
         "checkpoint": cell.checkpoint,

@@ -171,10 +171,10 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
                 judged = [attack for attack in attacks if isinstance(attack, Attack)]
                 for checkpoint in (*checkpoint_steps(suite, recipe.steps), 0):
                     then = replace(model, checkpoint=checkpoint)
-                    cells += [then.under(attack) for attack in (None, *judged)]
+                    cells += [then.with_attack(attack) for attack in (None, *judged)]
                 for kind in _control_kinds(suite, seed):
-                    control = replace(model, model=kind)
-                    cells += [control.under(attack) for attack in judged if attack.access != "data"]
+                    control = replace(model, model_kind=kind)
+                    cells += [control.with_attack(attack) for attack in judged if attack.access != "data"]
             if suite.controls and blind and BLIND not in suite.attacks:
-                cells.append(replace(model, defense=defenses[0], model="fresh", attack=blind()))  # type: ignore[arg-type]
+                cells.append(replace(model, defense=defenses[0], model_kind="fresh", attack=blind()))  # type: ignore[arg-type]
     return cells

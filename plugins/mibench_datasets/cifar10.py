@@ -180,7 +180,7 @@ class Cifar10(FileDataset):
         """(60000, 3, 32, 32): all images; see ``images`` for errors."""
         return scaled(torch.from_numpy(self.images()[0]))
 
-    def parts(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
+    def fixed_split(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
         """With a split file its members and non-members, shuffled, and a reference drawn from all other images."""
         if not self.split:
             return None

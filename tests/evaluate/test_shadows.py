@@ -160,7 +160,7 @@ def test_what_a_suite_plans():
     cells = planned(checkpoints=[0.5, 0.5, 0.99])
     kinds = {}
     for one in cells:
-        key = (one.model, one.checkpoint, one.seed)
+        key = (one.model_kind, one.checkpoint, one.seed)
         kinds.setdefault(key, []).append((one.defense.label, one.labels["attack"]))
     each = [(defense, attack) for defense in ("vp", "hold2") for attack in ("utility", "pia", "lira:shadows=3")]
     controls = [pair for pair in each if pair[1] != "utility"]
@@ -173,9 +173,9 @@ def test_what_a_suite_plans():
 
 
 def test_a_suite_without_controls_or_of_exact_models_plans_none():
-    assert {one.model for one in planned(controls=False)} == {"trained"}
+    assert {one.model_kind for one in planned(controls=False)} == {"trained"}
     exact = planned(model="exact", checkpoints=[0.5])
-    assert {(one.model, one.labels["attack"]) for one in exact} == {
+    assert {(one.model_kind, one.labels["attack"]) for one in exact} == {
         *(("exact", attack) for attack in ("utility", "pia", "lira:shadows=3")),
         ("fresh", "blind"),
     }

@@ -80,7 +80,7 @@ def test_nothing_to_find(tmp_path: Path) -> None:
 def test_paths_are_those_of_cells(tmp_path: Path, model: Any) -> None:
     labels = {"dataset": "digits:members=20", "defense": "hold3", "attack": "pia:times=[0.1,0.2]"}
     parts: dict[str, Any] = {kind: SimpleNamespace(label=label) for kind, label in labels.items()}
-    path = Cell(**parts, seed=4, model=model, recipe=None, utility=None).path  # type: ignore[arg-type]
+    path = Cell(**parts, seed=4, model_kind=model, recipe=None, utility=None).path  # type: ignore[arg-type]
     put(tmp_path, record(labels=labels, cell={**record().cell, "seed": 4, "model": model}), path)
     assert validate(tmp_path) == []
 
