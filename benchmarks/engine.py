@@ -102,7 +102,7 @@ def start(folder: Path, plugin: Path) -> float:
     """Seconds from the start of a real job until it begins its first cell, workers preloaded."""
     from mibench.jobs.engine import Local
     from mibench.plugins import load
-    from mibench.suite.cells import job_from
+    from mibench.suite.cells import CellSpec
     from mibench.suite.suite import load_suite, plan_cells
 
     cells = plan_cells(load(), load_suite("quick").suite)
@@ -119,7 +119,7 @@ def start(folder: Path, plugin: Path) -> float:
     with Local(1) as engine:
         for kind, cell in (("models", model), ("measure", model), ("measure", model)):
             began, begun = time.monotonic(), None
-            engine.start(kind, {**task, "cells": [job_from(cell)], "kind": kind})
+            engine.start(kind, {**task, "cells": [CellSpec.of(cell).model_dump(mode="json")], "kind": kind})
             while engine.children:
                 for _, message in engine.wait():
                     begun = begun or ("begin" in message and time.monotonic() - began) or None

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from mibench.components import Attack
 from mibench.evaluate.measure import Report, measure
 from mibench.evaluate.models import make_models
-from mibench.jobs.scheduler import _models
 from mibench.names import build
 from mibench.plugins import load
-from mibench.suite.cells import cell_from
+from mibench.suite.cells import CellSpec
 
 SMALL = "digits:members=20,nonmembers=40,reference=200"
 TINY = {"steps": 10, "width": 16, "depth": 1}
@@ -16,9 +15,8 @@ TINY = {"steps": 10, "width": 16, "depth": 1}
 
 def cell(attack=None, *, defense="vp", dataset=SMALL, model="exact", recipe=TINY, checkpoint=0, seed=0):
     """A cell; its attack is a name or an ``Attack``."""
-    job = {"dataset": dataset, "defense": defense, "attack": None, "seed": seed, "model": model, "recipe": recipe}
-    made = cell_from(load(), job | {"utility": {}, "checkpoint": checkpoint, "shadow": None})
-    return attacked(made, attack)
+    spec = CellSpec(dataset=dataset, defense=defense, seed=seed, model_kind=model, recipe=recipe, checkpoint=checkpoint)
+    return attacked(spec.cell(load()), attack)
 
 
 def attacked(made, attack):
@@ -37,7 +35,7 @@ class Outcome:
 
 def made(cells, store):
     """Make the models that must be in the store for cells that differ in attack, seed and checkpoint alone."""
-    models = {model.model_key: model for one in cells for model in _models(one)}
+    models = {model.model_key: model for one in cells for model in one.models()}
     make_models(list(models.values()), store, "cpu", lambda done, total: None, lambda text: None)
 
 

@@ -20,7 +20,7 @@ from mibench.jobs.estimate import Clock, guess, sort
 from mibench.jobs.locks import Claims
 from mibench.jobs.stop import Stop
 from mibench.results.record import Record, write_record
-from mibench.suite.cells import Cell, job_from
+from mibench.suite.cells import Cell, CellSpec
 from mibench.suite.plan import Plan
 
 __all__ = ["Event", "Work", "execute"]
@@ -130,7 +130,7 @@ class _Run:
         self.looked = -math.inf
         self.left: float | None = None
         for cell in cells:
-            for model in _models(cell):
+            for model in cell.models():
                 if model.model_key not in self.absent and not self._there(model):
                     self.absent[model.model_key] = model
         for group in _trainings(list(self.absent.values())):
@@ -179,14 +179,14 @@ class _Run:
     def _release(self) -> None:
         """Queue the cells whose models are all made; give up those whose models cannot be."""
         for key, group in list(self.waiting.items()):
-            if any(model.model_key in self.absent for cell in group for model in _models(cell)):
+            if any(model.model_key in self.absent for cell in group for model in cell.models()):
                 continue
             del self.waiting[key]
             if key in self.made:
                 group = _undone(self.plan, key, group)
             ready = []
             for cell in group:
-                why = [self.hopeless[m.model_key] for m in _models(cell) if m.model_key in self.hopeless]
+                why = [self.hopeless[m.model_key] for m in cell.models() if m.model_key in self.hopeless]
                 ready += [] if why else [cell]
                 if why:
                     self._fail(cell, why[0])
@@ -237,7 +237,7 @@ class _Run:
     def _start(self, job: _Job) -> None:
         count = len({cell.training_key for cell in job.cells}) if job.kind == "models" else 1
         task = {
-            "cells": [job_from(cell) for cell in job.cells],
+            "cells": [CellSpec.of(cell).model_dump(mode="json") for cell in job.cells],
             "kind": job.kind,
             "device": self.work.device,
             "plugins": self.work.plugins,
@@ -398,12 +398,6 @@ def _claim_name(kind: str, cell: Cell) -> str:
 def _heading(kind: str, cell: Cell) -> str:
     """By which a log is found: the title, and for a cell the path of its record."""
     return f"# {cell.model_title}" if kind == "models" else f"# {cell.title} [{cell.path}]"
-
-
-def _models(cell: Cell) -> list[Cell]:
-    """The models that must be in the store for a cell, its own first; only trained ones have shadows there."""
-    own = replace(cell, attack=None)
-    return [own, *cell.shadows()] if cell.model_kind == "trained" else [own]
 
 
 def _trainings(models: list[Cell]) -> list[list[Cell]]:

@@ -20,7 +20,7 @@ from mibench.evaluate.measure import Report, measure
 from mibench.evaluate.models import make_models
 from mibench.plugins import installed, load
 from mibench.results.store import Store
-from mibench.suite.cells import cell_from
+from mibench.suite.cells import CellSpec
 
 __all__ = ["main"]
 
@@ -34,7 +34,7 @@ def main(job: dict[str, Any], pipe: int) -> None:
     """Run one job: one message a line as in ``Report``, and ``{"end": "one line, or nothing"}`` as the last.
 
     Args:
-        job: "cells" as ``job_from`` gives them, "kind" ("models" or "measure"), "device", "plugins", "store".
+        job: "cells" as ``CellSpec``, "kind" ("models" or "measure"), "device", "plugins", "store".
         pipe: a file descriptor.
     """
     own = os.getpid()
@@ -57,7 +57,7 @@ def main(job: dict[str, Any], pipe: int) -> None:
 
 def _run(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
     registry = load(tuple(job["plugins"]))
-    cells = [cell_from(registry, cell) for cell in job["cells"]]
+    cells = [CellSpec.model_validate(cell).cell(registry) for cell in job["cells"]]
     store = Store(Path(job["store"]))
     report = Report(
         begin=lambda place: send({"begin": place}),

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
 from mibench.kinds import Grid, Method, ModelKind, ShadowKind
-from mibench.names import build, validated
+from mibench.names import build
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
 from mibench.results.record import FORMAT, digest_of, record_path
 
-__all__ = ["Cell", "Utility", "cell_from", "job_from"]
+__all__ = ["Cell", "CellSpec", "Utility"]
 
 
 class Utility(BaseModel):
@@ -98,6 +98,11 @@ class Cell:
         count, kind = self.attack.shadow_models() if self.attack else (0, "offline")
         return [replace(self, attack=None, shadow=(kind, k)) for k in range(count)]
 
+    def models(self) -> list[Cell]:
+        """The models that must be stored before the cell can run: its own, and the shadow models of a trained one."""
+        own = replace(self, attack=None)
+        return [own, *self.shadows()] if self.model_kind == "trained" else [own]
+
     @functools.cached_property
     def _model_spec(self) -> dict[str, Any]:
         return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
@@ -138,32 +143,40 @@ class Cell:
         return digest_of({"format": FORMAT, "weights": weights, **self.spec()})
 
 
-def cell_from(registry: Registry, job: dict[str, Any]) -> Cell:
-    """A cell from the plain values that travel to a worker: labels, seed, model, recipe, and so on."""
-    parts: dict[str, Any] = {k: build(registry, k, job[k]) for k in ("dataset", "defense", "attack") if job[k]}
-    return Cell(
-        dataset=parts["dataset"],
-        defense=parts["defense"],
-        attack=parts.get("attack"),
-        seed=job["seed"],
-        model_kind=job["model"],
-        recipe=validated(Recipe, job["recipe"], "recipe"),
-        utility=validated(Utility, job["utility"], "utility"),
-        checkpoint=job["checkpoint"],
-        shadow=tuple(job["shadow"]) if job["shadow"] else None,
-    )
+class CellSpec(BaseModel):
+    """A cell as plain values, such as a driver sends to its workers: components by their labels."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-def job_from(cell: Cell) -> dict[str, Any]:
-    """The plain values of a cell."""
-    return {
-        "dataset": cell.dataset.label,
-        "defense": cell.defense.label,
-        "attack": cell.attack.label if cell.attack else None,
-        "seed": cell.seed,
-        "model": cell.model_kind,
-        "recipe": cell.recipe.model_dump(mode="json"),
-        "utility": cell.utility.model_dump(mode="json"),
-        "checkpoint": cell.checkpoint,
-        "shadow": cell.shadow,
-    }
+    dataset: str
+    defense: str
+    attack: str | None = None
+    seed: int = 0
+    model_kind: ModelKind = "trained"
+    recipe: Recipe
+    utility: Utility = Utility()
+    checkpoint: int = 0
+    shadow: tuple[ShadowKind, int] | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> CellSpec:
+        """The plain values of a cell."""
+        labels = {kind: part.label for kind, part in cell.parts.items()}
+        shared = {
+            name: getattr(cell, name) for name in cls.model_fields if name not in ("dataset", "defense", "attack")
+        }
+        return cls(**labels, **shared)
+
+    def cell(self, registry: Registry) -> Cell:
+        """The cell, its components built by name.
+
+        Raises:
+            UsageError: where a name or an option is unknown.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        parts = {
+            kind: build(registry, kind, label)
+            for kind in ("dataset", "defense", "attack")
+            if (label := values[kind]) is not None
+        }
+        return Cell(**values | parts)

@@ -14,7 +14,7 @@ from mibench.evaluate import models
 from mibench.evaluate.partial import Partial
 from mibench.plugins import load
 from mibench.results.store import Store
-from mibench.suite.cells import cell_from, job_from
+from mibench.suite.cells import CellSpec
 
 STEPS = 60
 RECIPE = {"steps": STEPS, "width": 16, "depth": 1, "batch": 8}
@@ -40,7 +40,7 @@ def job(jobs, root, together):
     models._pays = lambda trainings, say: together
     registry = load()
     models.make_models(
-        [cell_from(registry, one) for one in jobs], Store(root), "cpu", lambda done, total: None, print, every=0.0
+        [one.cell(registry) for one in jobs], Store(root), "cpu", lambda done, total: None, print, every=0.0
     )
 
 
@@ -67,7 +67,7 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
     expected = made(way, Store(tmp_path / "whole"), monkeypatch)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mibench.evaluate.models", "mibench_attacks", "sklearn.datasets", "torch._dynamo"])
-    jobs, draw, deadline = [job_from(one) for one in CELLS[way]], random.Random(way), time.monotonic() + 300
+    jobs, draw, deadline = [CellSpec.of(one) for one in CELLS[way]], random.Random(way), time.monotonic() + 300
     for together in (way == "together", way != "together", way != "together"):
         start = written(store)
         process = context.Process(target=job, args=(jobs, store.root, together))
