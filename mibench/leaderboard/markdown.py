@@ -15,7 +15,7 @@ from mibench.leaderboard.text import MISSING, code, distinct, number, numbers, r
 from mibench.metrics.headings import heading, kernel_heading
 from mibench.results.folder import UTILITY
 from mibench.results.record import AttackMetrics, UtilityMetrics
-from mibench.suite.suite import BLIND, suite_name
+from mibench.suite.suite import suite_name
 
 __all__ = ["check", "render"]
 
@@ -150,8 +150,7 @@ class _Page:
         return f"Adaptive attacks met: {'; '.join(told)}." if any(met.values()) else ""
 
     def _baseline(self, dataset: str) -> str:
-        defenses = self.board.defenses(dataset)
-        return "vp" if "vp" in defenses else defenses[0]
+        return self.board.suite.baseline or self.board.defenses(dataset)[0]
 
     def _worst(self, dataset: str, defense: str, tier: Tier) -> str:
         found = self.board.worst(dataset, defense, tier)
@@ -228,7 +227,8 @@ class _Page:
             )
         for dataset in self.board.datasets():
             outside = {attack: found.outside[0] for attack, found in self.board.controls(dataset).items()}
-            if outside.pop(BLIND, 0):
+            blind = [attack for attack in outside if attack in self.board.blind(dataset)]
+            if any([outside.pop(attack) for attack in blind]):
                 lines.append(
                     f"**The split of {dataset} is not clean**: a classifier that never sees a model tells members from "
                     "non-members. No AUROC on it can be read as leakage."

@@ -278,6 +278,12 @@ class Board:
         seen = [m for d in fresh.defenses(dataset) for m in fresh.attacked(dataset, d, attack)]
         return seen or list(blind.values())
 
+    def blind(self, dataset: str) -> set[str]:
+        """The attacks that never look at a model."""
+        cells = (self.cells, self.at("fresh").cells)
+        records = (r for kind in cells for (name, _, _), rows in kind.items() if name == dataset for r in rows)
+        return {r.labels["attack"] for r in records if r.attack and r.attack.tier == "data"}
+
     def path(self, dataset: str, defense: str) -> list[tuple[int, float, float]]:
         """Steps (0 for the end), mean distance and worst known AUROC at each checkpoint, in the order of training."""
         points = []
@@ -372,10 +378,12 @@ def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
         name, _, options = text.partition(":")
         return name.strip(), frozenset(split_list(options))
 
-    changes = {}
+    changes: dict[str, Any] = {}
     for kind in ("dataset", "defense", "attack"):
         labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
         changes[f"{kind}s"] = [labels.get(parts(text), text) for text in getattr(suite, f"{kind}s")]
+    if suite.baseline in suite.defenses:
+        changes["baseline"] = changes["defenses"][suite.defenses.index(suite.baseline)]
     return suite.model_copy(update=changes)
 
 

@@ -23,17 +23,15 @@ from mibench.suite.cells import Cell, Utility
 __all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells", "suite_name"]
 
 
-BLIND = "blind"
-
-
 class Suite(BaseModel):
     """What a suite file holds; names are as on the command line.
 
     Attributes:
         recipe: training recipe by dataset name, on top of the dataset's own.
         checkpoints: shares of the training after which its model is measured, too; the end always is.
-        controls: whether the exact model (first seed), the exact model of fresh data, and an attack that never looks at a
-            model are run beside.
+        baseline: the defense that the board compares the others with; the first one where it is left out.
+        controls: whether the exact model (first seed), the exact model of fresh data, and the blind attacks are run beside.
+        blind: attacks that never look at a model; one that succeeds shows a split that is not clean.
         utility: how samples are drawn and measured.
     """
 
@@ -47,7 +45,9 @@ class Suite(BaseModel):
     seeds: list[int] = Field(default=[0], min_length=1)
     model: ModelKind = "trained"
     checkpoints: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    baseline: str | None = None
     controls: bool = True
+    blind: list[str] = ["blind"]
     recipe: dict[str, dict[str, Any]] = {}
     utility: Utility = Utility()
 
@@ -153,7 +153,9 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
     for name in suite.recipe:
         if name not in {part.name for part in datasets}:
             raise UsageError(f"recipe for {name!r}, which is no dataset of this suite")
-    blind = registry.components["attack"].get(BLIND)
+    if suite.baseline is not None and suite.baseline not in suite.defenses:
+        raise UsageError(f"baseline {suite.baseline!r} is none of the suite's defenses: {', '.join(suite.defenses)}")
+    blind = [build(registry, "attack", text) for text in suite.blind if suite.controls and text not in suite.attacks]
     cells: list[Cell] = []
     for dataset in datasets:
         assert isinstance(dataset, Dataset)
@@ -175,6 +177,6 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
                 for kind in _control_kinds(suite, seed):
                     control = replace(model, model_kind=kind)
                     cells += [control.with_attack(attack) for attack in judged if attack.access != "data"]
-            if suite.controls and blind and BLIND not in suite.attacks:
-                cells.append(replace(model, defense=defenses[0], model_kind="fresh", attack=blind()))  # type: ignore[arg-type]
+            fresh = replace(model, defense=defenses[0], model_kind="fresh")  # type: ignore[arg-type]
+            cells += [fresh.with_attack(attack) for attack in blind if isinstance(attack, Attack)]
     return cells

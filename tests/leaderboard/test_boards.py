@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from mibench.leaderboard.tables import Board, open_board
-from mibench.suite.suite import BLIND
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 JUDGED = {name: open_board(BOARDS / name) for name in ("quick", "attacks")}
@@ -30,7 +29,7 @@ def test_nothing_is_found_where_there_is_nothing(board: Board) -> None:
     """Fresh data, and a classifier that never sees a model, at a family-wise 99 %."""
     for dataset in board.datasets():
         controls = board.controls(dataset)
-        assert controls[BLIND].outside[1] == len(board.suite.seeds)
+        assert controls["blind"].outside[1] == len(board.suite.seeds)
         assert not [attack for attack, found in controls.items() if found.outside[0]]
 
 
