@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from mibench import Attack, Context, Recipe
+from mibench import IMAGE, Attack, Context, Recipe
 from mibench.context import Shadow
 from mibench.data import split
 from mibench.diffusion.model import Memory
@@ -83,7 +83,7 @@ def main() -> bool:
         for k, target in enumerate(shadows):
             others = shadows[:k] + shadows[k + 1 :]
             context = Context(
-                0, modality="image", auxiliary=auxiliary, shadows=lambda count, kind, others=others: others[:count]
+                0, modality=IMAGE, auxiliary=auxiliary, shadows=lambda count, kind, others=others: others[:count]
             )
             attack.fit(target.model, x[held[k]][: POOL // 10], x[~held[k]][: POOL // 10], context)
             for setting, values in attack.score(target.model, x, context).items():

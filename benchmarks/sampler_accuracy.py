@@ -16,7 +16,6 @@ from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.sampling import sample
 from mibench.kinds import Method
-from mibench.metrics.features import feature_space
 from mibench.metrics.frechet import frechet
 from mibench.seeds import generator
 from mibench_datasets import Digits, SwissRoll
@@ -38,7 +37,7 @@ def main() -> bool:
             data = split(dataset, seed)
             model = Model(defense.process(), ExactDenoiser(data.members), data.shape)  # noqa: B023
             samples = sample(model, COUNT, generator(seed, "samples"), evaluations, method).float()
-            space = feature_space(dataset.modality)
+            space = dataset.modality.space
             return frechet(space(samples), space(data.reference))
 
         cells = []

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from mibench import Model, Recipe
+from mibench import IMAGE, Model, Recipe
 from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.compiled import LONG, compiled
@@ -163,7 +163,7 @@ def attacks(device: Device, model: Model, x: Tensor, tf32: bool) -> tuple[list[s
     rows, scores = [], {}
     x = x.to(model.device, torch.float64)
     for attack in (SecMI(), Loss()):
-        ctx = Context(0, model.device, modality="image")
+        ctx = Context(0, model.device, modality=IMAGE)
 
         def score(part: Tensor, attack: Any = attack, ctx: Context = ctx) -> dict[str, Tensor]:
             with torch.no_grad():

@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
     from mibench.hookspecs import hookimpl
+    from mibench.modality import IMAGE, MEL, POINTS, Modality
     from mibench.recipe import Recipe
 
 __version__ = "0.1.0"
 __all__ = [
+    "IMAGE",
+    "MEL",
+    "POINTS",
     "Attack",
     "Component",
     "Context",
@@ -44,6 +48,7 @@ __all__ = [
     "Kernel",
     "LinearSDE",
     "MibenchError",
+    "Modality",
     "Model",
     "NotApplicable",
     "Recipe",
@@ -64,6 +69,7 @@ _HOMES = {
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
     "mibench.hookspecs": ("hookimpl",),
+    "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),
     "mibench.recipe": ("Recipe",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -6,7 +6,7 @@ variables say what it is. It is written ``name:option=value,…`` on the command
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
     from mibench.context import Context
     from mibench.diffusion.model import Model
+    from mibench.modality import Modality
 
-__all__ = ["Attack", "Component", "Dataset", "Modality"]
-
-Modality = Literal["points", "image", "mel"]
+__all__ = ["Attack", "Component", "Dataset"]
 
 
 class Component(BaseModel):
@@ -67,7 +66,11 @@ class Component(BaseModel):
 class Dataset(Component):
     """A pool of samples, split by seed into members, non-members and a reference (``mibench.data.Split``).
 
-    A subclass implements ``pool``. ``recipe`` holds the fields of the training recipe that suit this data.
+    A subclass implements ``pool``.
+
+    Attributes:
+        modality: the kind of data, such as ``mibench.IMAGE``.
+        recipe: fields of the training recipe that suit this data.
     """
 
     modality: ClassVar[Modality]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mibench.modality import POINTS, Modality
 from mibench.seeds import generator
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Context:
     Args:
         seed: of the cell.
         device: where tensors are wanted.
-        modality: of the data.
+        modality: the kind of data.
         auxiliary: (A, *item) further data of the same distribution, neither members nor non-members.
         draw: gives that many generated samples of the model under attack, (count, *item).
         shadows: gives the first ``count`` shadow models of a kind (see ``Attack.shadow_models``).
@@ -52,7 +53,7 @@ class Context:
         seed: int,
         device: torch.device | str = "cpu",
         *,
-        modality: str = "points",
+        modality: Modality = POINTS,
         auxiliary: Tensor | None = None,
         draw: Callable[[int], Tensor] | None = None,
         shadows: Callable[[int, str], list[Shadow]] | None = None,

@@ -21,6 +21,7 @@ from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
 from mibench.errors import UsageError
 from mibench.files import sha256
+from mibench.modality import Modality
 
 __all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
 
@@ -88,9 +89,13 @@ def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
         return f"{title} has version {cls.version!r}", "set a class variable version = 1 or larger"
     if not cls.summary():
         return f"{title} has no docstring", "say in one line what it does"
-    for need in {"dataset": ("modality",), "attack": ("published",)}.get(kind, ()):
-        if not isinstance(getattr(cls, need, None), str):
-            return f"{title} has no `{need}`", f"set the class variable `{need}`"
+    if kind == "attack" and not isinstance(getattr(cls, "published", None), str):
+        return f"{title} has no `published`", "set the class variable `published`"
+    if kind == "dataset" and not _complete(getattr(cls, "modality", None)):
+        return (
+            f"{title} has no sound `modality`",
+            "modality must be a mibench.Modality such as mibench.IMAGE, with a space",
+        )
     if not isinstance(cls.paper, str):
         return f"{title} has the paper {cls.paper!r}", 'set a class variable such as paper = "arXiv 2305.18355"'
     if cls.shorthand is not None and cls.shorthand not in cls.model_fields:
@@ -100,6 +105,11 @@ def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
     except ValidationError as error:
         return f"{title}: its defaults are refused ({error.errors()[0]['msg']})", "give every option a valid default"
     return None
+
+
+def _complete(modality: Any) -> bool:
+    """Whether this is a modality with all that has no default."""
+    return isinstance(modality, Modality) and all(hasattr(modality, need) for need in ("name", "space"))
 
 
 def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 import mibench_datasets.archives as archives
-from mibench import MibenchError, UsageError
+from mibench import POINTS, MibenchError, UsageError
 from mibench_datasets.archives import FileDataset, open_archive
 
 FILES = {"b/2.txt": b"two", "a.txt": b"one", "b/c/3.txt": b"", "b/ü.txt": b"umlaut"}
@@ -20,7 +20,7 @@ class Files(FileDataset):
     """Any files."""
 
     name: ClassVar = "files"
-    modality: ClassVar = "points"
+    modality = POINTS
 
 
 def folder(path, files):

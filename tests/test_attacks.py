@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mibench import IMAGE
 from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
@@ -51,7 +52,7 @@ def context(model, auxiliary):
     def draw(count):
         return sample(model, count, generator(0, "samples"), evaluations=16)
 
-    return Context(0, modality="image", auxiliary=auxiliary, draw=draw)
+    return Context(0, modality=IMAGE, auxiliary=auxiliary, draw=draw)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mibench import Dataset, UsageError
+from mibench import POINTS, Dataset, UsageError
 from mibench.data import Split, calibration_size, nearest, split
 from mibench_datasets import Digits, SwissRoll
 
@@ -20,7 +20,7 @@ class Line(Dataset):
     """The numbers 0 … 99: each sample can be told from every other."""
 
     name: ClassVar = "line"
-    modality: ClassVar = "points"
+    modality = POINTS
 
     members: int = 20
     nonmembers: int = 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mibench import Attack
+from mibench import IMAGE, Attack
 from mibench.cli.__init__ import COMMANDS
 from mibench.context import Context
 from mibench.diffusion.denoisers import ExactDenoiser
@@ -87,7 +87,7 @@ def test_evaluations_are_those_of_the_table(name, defense, place):
         build(load(), "attack", name),
     )
     model = Model(process, denoiser, (1, 8, 8))
-    ctx = Context(0, modality="image", draw=lambda count: torch.zeros(count, 1, 8, 8, dtype=torch.float64))
+    ctx = Context(0, modality=IMAGE, draw=lambda count: torch.zeros(count, 1, 8, 8, dtype=torch.float64))
     attack.fit(model, points[:2].double(), points[2:4].double(), ctx)
     model.cost.forwards = model.cost.vjps = 0
     attack.score(model, points[4:].double(), ctx)

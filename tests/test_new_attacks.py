@@ -3,15 +3,14 @@
 import pytest
 import torch
 
+from mibench import IMAGE, POINTS
 from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.errors import NotApplicable
 from mibench.names import build
-from mibench.neighbours import MOVES, neighbours
 from mibench.plugins import load
-from mibench.seeds import generator
 
 DEFENSES = ["vp", "ve", "hold2", "hold4"]
 POINT = torch.linspace(-0.5, 0.5, 64, dtype=torch.float64).view(1, 1, 8, 8)
@@ -27,7 +26,7 @@ def exact(defense, points=POINT):
 
 
 def images(**parts):
-    return Context(0, modality="image", **parts)
+    return Context(0, modality=IMAGE, **parts)
 
 
 def distance(x, p=2):
@@ -64,43 +63,10 @@ def test_rediffuse_finds_the_point(defense):
 def test_pfami_is_the_rise_of_the_squared_distance(defense):
     """The loss at any time is a_n² ‖x − p‖²."""
     ctx, component = images(), attack("pfami:neighbours=3,times=[0.1,0.3]")
-    moved = neighbours(X, 3, "image", ctx.generator("neighbours"))
+    moved = IMAGE.neighbours(X, 3, ctx.generator("neighbours"))
     rise = torch.stack([distance(x).square() / distance(X).square() - 1 for x in moved]).mean(0)
     for setting, found in component.score(exact(defense), X, ctx).items():
         torch.testing.assert_close(found, rise, rtol=1e-5, atol=1e-6, msg=setting)
-
-
-@pytest.mark.parametrize("kind", MOVES)
-def test_neighbours_are_near_and_move_every_sample_alike(kind):
-    """The last copies are further off than the first; a smooth image stays itself."""
-    x = torch.stack([POINT[0], 2 * POINT[0], POINT[0].flip(-1)])
-    moved = neighbours(x, 5, kind, generator(0, "x"))
-    sizes = [(one - x).square().mean().sqrt().item() for one in moved]
-    assert 0 < sizes[0] < sizes[-1] < 0.5
-    for one, again in zip(moved, neighbours(x[:1], 5, kind, generator(0, "x")), strict=True):
-        torch.testing.assert_close(one[:1], again)
-
-
-def test_moves_of_spectrograms_shift_in_time_and_rest_a_run_of_bands():
-    """A constant sound stays; a click is moved by the same time everywhere but in the bands at rest."""
-    constant = torch.arange(40.0, dtype=torch.float64)[None, None, :, None].expand(2, 1, 40, 32)
-    click = torch.zeros(1, 1, 40, 32, dtype=torch.float64)
-    click[..., 16] = 1
-    time = torch.arange(32, dtype=torch.float64)
-    for still, moved in zip(
-        neighbours(constant, 5, "mel", generator(0, "x")), neighbours(click, 5, "mel", generator(0, "x")), strict=True
-    ):
-        torch.testing.assert_close(still, constant)
-        at_rest = moved[0, 0].std(1) < 1e-9
-        assert 2 <= at_rest.sum() <= 8
-        shift = (moved[0, 0, ~at_rest] @ time - 16).abs()
-        torch.testing.assert_close(shift, shift[:1].expand_as(shift))
-        assert 0.02 * 32 - 1e-6 <= shift[0] <= 0.1 * 32 + 1e-6
-
-
-def test_points_of_the_plane_have_neighbours():
-    x = torch.randn(4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert all(0 < (one - x).norm() < 1 for one in neighbours(x, 3, "points", generator(0, "x")))
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
@@ -184,7 +150,7 @@ def test_the_filter_reports_the_setting_that_its_base_publishes():
 
 def test_the_filter_is_for_images():
     with pytest.raises(NotApplicable, match="images"):
-        attack("secmi+filter").score(exact("vp"), X, Context(0, modality="points"))
+        attack("secmi+filter").score(exact("vp"), X, Context(0, modality=POINTS))
 
 
 @pytest.mark.parametrize("defense", ["vp", "ve", "cld", "hold2", "hold4"])

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from mibench import IMAGE
 from mibench.context import Context, Shadow
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
@@ -39,7 +40,7 @@ def drawn(kind, k):
 
 
 def context(shadows):
-    return Context(0, modality="image", auxiliary=DATA.reference, shadows=shadows)
+    return Context(0, modality=IMAGE, auxiliary=DATA.reference, shadows=shadows)
 
 
 def exact_context(defense):

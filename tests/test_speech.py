@@ -13,8 +13,6 @@ from scipy.io import wavfile
 
 from mibench import MibenchError, UsageError
 from mibench.data import nearest, split
-from mibench.leaderboard import pictures
-from mibench.metrics.features import feature_space
 from mibench.names import build
 from mibench.plugins import load
 from mibench.seeds import generator
@@ -251,7 +249,7 @@ def test_a_folder_and_a_zip_are_one_dataset(tmp_path, clips):
     assert data.shape == (1, 40, 32) and data.fingerprint == split(other, 0).fingerprint
     assert data.fingerprint != split(one, 1).fingerprint
     assert data.data_variance == pytest.approx(1, rel=0.01)
-    assert feature_space(one.modality)(data.members).shape == (10, 64)
+    assert one.modality.space(data.members).shape == (10, 64)
     everything = torch.cat([data.members, data.nonmembers, data.reference]).flatten(1)
     assert len(everything.unique(dim=0)) == 30
     (folder / "speaker0" / "00.wav").write_bytes(pcm(clip(99)))
@@ -470,11 +468,3 @@ def test_the_command_line_names_a_broken_wav(cli, tmp_path, clips):
 def test_labels_name_the_dataset_again(tmp_path):
     one = speech(tmp_path, mel="hifigan", skip_broken=True, crop="random")
     assert build(load(), "dataset", one.label) == one
-
-
-def test_pictures_of_spectrograms(tmp_path):
-    items = torch.zeros(12, 1, 40, 32)
-    items[:, :, 0] = 1
-    figure = pictures._mels({"members": items, "held out": items[:10]})
-    drawn = figure.axes[0].images[0].get_array()
-    assert drawn[-1].min() == 1 and drawn[0].max() == 0

@@ -13,7 +13,7 @@ from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import MibenchError
 from mibench.files import sha256
-from mibench.metrics.features import FeatureSpace, feature_space
+from mibench.metrics.features import FeatureSpace
 from mibench.metrics.frechet import cached_reference, frechet, frechet_to, moments
 from mibench.metrics.inception import SIDE, Inception, asked_for
 from mibench.metrics.kid import kid
@@ -64,7 +64,7 @@ def utility_metrics(
     order = torch.randperm(len(data.reference), generator=chance)
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     sets = _Sets(drawn, copies, gauss, data.reference, halves)
-    space, inception = feature_space(cell.dataset.modality), _inception(cell, model, say)
+    space, inception = cell.dataset.modality.space, _inception(cell, model, say)
     limit = nearest(data.reference, data.members).quantile(0.01)
     digest = store.save("samples", key, {"samples": drawn}, {"spec": cell.spec()})["digest"]
     return UtilityMetrics(
@@ -80,14 +80,14 @@ def utility_metrics(
 
 def _inception(cell: Cell, model: Model, say: Callable[[str], None]) -> Inception | None:
     """The space of the FID, for images that it takes and where its weights are at hand; else None, after a line on why."""
-    if cell.dataset.modality != "image" or min(model.shape[1:]) < SIDE or model.shape[0] not in (1, 3):
+    if not cell.dataset.modality.images or min(model.shape[1:]) < SIDE or model.shape[0] not in (1, 3):
         return None
     try:
         return Inception(device=model.device)
     except MibenchError as error:
         if asked_for():
             raise
-        say(f"no FID, FD ({feature_space('image').name}) instead: {error}")
+        say(f"no FID, FD ({cell.dataset.modality.space.name}) instead: {error}")
         return None
 
 

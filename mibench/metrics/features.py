@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["FeatureSpace", "RandomConv", "RandomFourier", "feature_space"]
+__all__ = ["FeatureSpace", "RandomConv", "RandomFourier"]
 
 CHUNK = 256
 """Points, or images of 32 x 32, per pass: the bound on memory."""
@@ -107,22 +107,6 @@ class RandomConv:
                 h = functional.conv2d(h, k, b).abs()
             chunks.append(h.mean((2, 3)))
         return torch.cat(chunks)
-
-
-def feature_space(modality: str) -> FeatureSpace:
-    """The feature space of a modality.
-
-    Raises:
-        ValueError: the modality has none; the message names those that have.
-    """
-    spaces: dict[str, type[RandomFourier] | type[RandomConv]] = {
-        "image": RandomConv,
-        "mel": RandomConv,
-        "points": RandomFourier,
-    }
-    if modality not in spaces:
-        raise ValueError(f"no feature space for modality {modality!r}; known: {', '.join(spaces)}")
-    return spaces[modality]()
 
 
 def _plain(x: Tensor) -> Tensor:

@@ -162,9 +162,9 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
         recipe = validated(
             Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}"
         )
-        if recipe.augment and dataset.modality != "image":
+        if recipe.augment and not dataset.modality.images:
             raise UsageError(
-                f"recipe of {dataset.name}: augment is for images, and this dataset holds {dataset.modality}; leave it out"
+                f"recipe of {dataset.name}: augment is for images, and this dataset holds {dataset.modality.name}; leave it out"
             )
         for seed in suite.seeds:
             for defense in defenses:

@@ -30,7 +30,7 @@ class Blind(Attack):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-        x = torch.cat([members, nonmembers]).flatten(1).cpu().numpy()
+        x = ctx.modality.blind_features(torch.cat([members, nonmembers])).cpu().numpy()
         labels = np.repeat([1, 0], [len(members), len(nonmembers)])
         parts = min(8, *x.shape)
         self._known = make_pipeline(
@@ -42,5 +42,5 @@ class Blind(Attack):
 
     def score(self, model, x, ctx):
         """The log odds that the classifier gives."""
-        odds = self._known.decision_function(x.flatten(1).cpu().numpy())
+        odds = self._known.decision_function(ctx.modality.blind_features(x).cpu().numpy())
         return {"logistic": torch.from_numpy(odds).to(x)}

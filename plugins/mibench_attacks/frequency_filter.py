@@ -51,8 +51,8 @@ class FrequencyFilter(Attack):
 
         The filter is linear: filtering the difference is filtering sample and reconstruction.
         """
-        if ctx.modality != "image" or x.dim() < 4:
-            raise NotApplicable(f"the frequency filter needs images; this data is {ctx.modality}")
+        if not ctx.modality.images:
+            raise NotApplicable(f"the frequency filter needs images; this data is {ctx.modality.name}")
         height, width = x.shape[-2:]
         rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64, device=x.device) for n in (height, width))
         gain = torch.where((rows[:, None].square() + columns.square()).sqrt() <= self.radius / 32, 1.0, self.scale)

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 
 from mibench import Attack
-from mibench.neighbours import neighbours
 
 
 class PFAMI(Attack):
@@ -29,7 +28,7 @@ class PFAMI(Attack):
         L stands for −log p, so a member, near a local minimum of L, scores high. (M + 1) · K · R evaluations.
         Losses below 1e-8 per dimension are rounding.
         """
-        moved = neighbours(x, self.neighbours, ctx.modality, ctx.generator("neighbours"))
+        moved = ctx.modality.neighbours(x, self.neighbours, ctx.generator("neighbours"))
         losses = torch.stack([self._losses(model, one, ctx) for one in (x, *moved)])
         losses = torch.cat([losses, losses.mean(1, keepdim=True)], dim=1).clamp_min(1e-8)
         rise = (losses[1:] / losses[0] - 1).mean(0)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mibench import MibenchError, UsageError
+from mibench import IMAGE, MibenchError, UsageError
 from mibench_datasets.archives import NO_OPTION, Archive, FileDataset
 from mibench_datasets.images import scaled
 
@@ -103,7 +103,7 @@ class Cifar10(FileDataset):
 
     name: ClassVar = "cifar10"
     version: ClassVar = 1
-    modality: ClassVar = "image"
+    modality = IMAGE
     recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     split: str = Field(

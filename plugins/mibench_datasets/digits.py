@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from mibench import Dataset
+from mibench import IMAGE, Dataset
 
 
 class Digits(Dataset):
@@ -13,7 +13,7 @@ class Digits(Dataset):
 
     name: ClassVar = "digits"
     version: ClassVar = 1
-    modality: ClassVar = "image"
+    modality = IMAGE
     recipe: ClassVar = {"steps": 4500, "batch": 64, "depth": 5}
 
     reference: int = Field(1200, ge=10, le=1797, description="further samples, which utility is measured against")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from mibench import MibenchError
+from mibench import IMAGE, MibenchError
 from mibench_datasets.archives import FileDataset
 
 __all__ = ["Images", "decoded", "scaled", "unscaled"]
@@ -89,7 +89,7 @@ class Images(FileDataset):
 
     name: ClassVar = "images"
     version: ClassVar = 1
-    modality: ClassVar = "image"
+    modality = IMAGE
     recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     size: int = Field(32, ge=8, le=1024, description="height and width in pixels")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from mibench import MibenchError, UsageError
+from mibench import MEL, MibenchError, UsageError
 from mibench_datasets.archives import Archive, FileDataset
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel
 
@@ -102,7 +102,7 @@ class Speech(FileDataset):
 
     name: ClassVar = "speech"
     version: ClassVar = 2
-    modality: ClassVar = "mel"
+    modality = MEL
     recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     mel: Literal["hifigan", "short"] = Field(

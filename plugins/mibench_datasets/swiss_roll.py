@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from mibench import Dataset
+from mibench import POINTS, Dataset
 
 
 class SwissRoll(Dataset):
@@ -13,7 +13,7 @@ class SwissRoll(Dataset):
 
     name: ClassVar = "swiss-roll"
     version: ClassVar = 1
-    modality: ClassVar = "points"
+    modality = POINTS
     recipe: ClassVar = {"steps": 3000, "batch": 128, "time_power": 2.0, "fourier": 64}
 
     nonmembers: int = Field(1250, ge=10, le=1_000_000, description="samples it never sees")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from benches import cell, judged, made
 
-from mibench.components import Dataset
+from mibench import IMAGE, Dataset
 from mibench.data import split
 from mibench.errors import MibenchError
 from mibench.evaluate import utility
@@ -55,7 +55,7 @@ class Squares(Dataset):
     """Images of 32 pixels that hold a bright square somewhere."""
 
     name: ClassVar = "squares"
-    modality: ClassVar = "image"
+    modality = IMAGE
 
     def pool(self, generator):
         places = torch.randint(24, (self.members + self.nonmembers + self.reference, 2), generator=generator)
