@@ -45,10 +45,12 @@ def main() -> bool:
             eps = torch.randn(BATCH, order, *data.shape, generator=generator).double()
             began = time.perf_counter()
             kernel = table.take(index)
-            torch.einsum("bij,bj...->bi...", kernel.factor, eps) + expand(kernel.mean, eps) * batch[:, None]
+            torch.einsum("bij,bj...->bi...", kernel.factor, eps) + expand(kernel.mean_coef, eps) * batch[:, None]
             kernel_times.append(time.perf_counter() - began)
             began = time.perf_counter()
-            defense.update(model, defense.loss(model, batch, table.take(index), generator), optimizer, recipe.clip)
+            defense.update(
+                model, defense.loss(model, batch, table.take(index), generator), optimizer, recipe.clip, generator
+            )
             step_times.append(time.perf_counter() - began)
         kernel_ms, step_ms = (statistics.median(t) * 1e3 for t in (kernel_times, step_times))
         print(f"{order:>5}  {built:>9.2f}  {kernel_ms:>11.3f}  {step_ms:>9.2f}  {kernel_ms / step_ms:>5.1%}")

@@ -16,8 +16,8 @@ import torch
 from mibench import IMAGE, Attack, Context, Recipe
 from mibench.context import Shadow
 from mibench.data import split
-from mibench.diffusion.model import Memory
-from mibench.diffusion.stacked import fastest, train_stacked
+from mibench.diffusion.model import EvaluationCache
+from mibench.diffusion.stacked import measure_speed, train_stacked
 from mibench.metrics.membership import auroc, tpr_at_fpr
 from mibench.seeds import generator
 from mibench_attacks.gsa import GSA
@@ -51,19 +51,19 @@ def trained() -> tuple[list[Shadow], torch.Tensor, torch.Tensor]:
         defense.build_model(data.shape, half.double().square().mean().item(), RECIPE, seed=k)
         for k, half in enumerate(halves)
     ]
-    speed = fastest(defense, models, halves, RECIPE, range(MODELS))
+    speed = measure_speed(defense, models, halves, RECIPE, range(MODELS))
     began = time.monotonic()
     facts = train_stacked(defense, models, halves, RECIPE, range(MODELS))
     losses = torch.tensor([fact["loss"] for fact in facts])
     print(
         f"{RECIPE.steps} steps, batch {RECIPE.batch}, width {RECIPE.width}, depth {RECIPE.depth}: "
         f"{facts[0]['epochs_per_member']:.0f} epochs per member, final loss {losses.mean():.3f}; "
-        f"{MODELS} models in {time.monotonic() - began:.0f} s, {speed.together:.2f} ms per step and model "
-        f"({speed.alone:.2f} one by one)\n",
+        f"{MODELS} models in {time.monotonic() - began:.0f} s, {speed.stacked:.2f} ms per step and model "
+        f"({speed.single:.2f} one by one)\n",
         flush=True,
     )
     for model in models:
-        model.memory = Memory()
+        model.cache = EvaluationCache()
     return [Shadow(*pair) for pair in zip(models, halves, strict=True)], pool, data.reference
 
 

@@ -10,7 +10,7 @@ import torch
 
 from mibench import Recipe
 from mibench.data import split
-from mibench.diffusion.stacked import fastest
+from mibench.diffusion.stacked import measure_speed
 from mibench_datasets import Digits
 from mibench_defenses import VP
 
@@ -25,9 +25,9 @@ def main() -> bool:
         recipe = Recipe(**(Digits.recipe | {"width": width, "depth": 3}))
         for count in (2, 4, 8, 16):
             models = [defense.build_model(data.shape, data.data_variance, recipe, seed=k) for k in range(count)]
-            speed = fastest(defense, models, [data.members] * count, recipe, range(count), steps=30, warmup=5)
-            ratio = speed.alone / speed.together
-            print(f"| {width} | {count} | {speed.alone:.2f} | {speed.together:.2f} | {ratio:.2f} |", flush=True)
+            speed = measure_speed(defense, models, [data.members] * count, recipe, range(count), steps=30, warmup=5)
+            ratio = speed.single / speed.stacked
+            print(f"| {width} | {count} | {speed.single:.2f} | {speed.stacked:.2f} | {ratio:.2f} |", flush=True)
             if (width, count) == (64, 16):
                 fine = ratio >= 2
     return fine

@@ -66,7 +66,7 @@ class Defense(Component):
         process, parameterisation = self.process(), parameterisations[self.parameterisation]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self.network(parameterisation.blocks_of(process.order), shape, recipe)
+            network = self.network(parameterisation.input_blocks(process.order), shape, recipe)
         denoiser = parameterisation(network, data_variance).to(device)
         if torch.device(device).type == "cuda":
             denoiser = denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

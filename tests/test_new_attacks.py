@@ -36,7 +36,7 @@ def distance(x, p=2):
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_sima_measures_the_distance_to_the_point(defense):
     model = exact(defense)
-    gain = model.kernel(0.1 * model.process.horizon).signal[0, -1].abs()
+    gain = model.kernel(0.1 * model.process.horizon).whitened_mean[0, -1].abs()
     for path in ("mean", "draws"):
         found = attack(f"sima:path={path},times=[0.1]").score(model, X, images())["t=0.1"]
         torch.testing.assert_close(found, -gain * distance(X, 4))
@@ -93,7 +93,7 @@ def test_nearest_samples_are_those_of_the_context():
 def test_the_sum_of_the_loss_vector_is_that_of_logarithms():
     model, component = exact("vp"), attack("loss-vector:draws=2,times=[0.01,0.02]")
     component.fit(model, X, X + 1, images())
-    gains = torch.tensor([model.kernel(t).signal[0, -1] for t in (0.01, 0.02)], dtype=torch.float64)
+    gains = torch.tensor([model.kernel(t).whitened_mean[0, -1] for t in (0.01, 0.02)], dtype=torch.float64)
     losses = gains.square() * distance(X).square()[:, None] / 64
     torch.testing.assert_close(component.score(model, X, images())["sum"], -2 * losses.log().sum(1))
 
@@ -182,9 +182,9 @@ def test_over_all_blocks_the_residual_is_one_vector_times_the_error_of_the_estim
     model = exact("hold3", torch.cat([POINT, -POINT, X]))
     t, after = 0.05, 0.15
     u = model.noised(2 * X, torch.zeros(3, 1, 8, 8, dtype=torch.float64), t)
-    clean = model.clean(u, model.eps(u, t), t)
+    clean = model.predict_x0(u, model.eps(u, t), t)
     forth = model.step(u, clean, t, after)
-    again = model.clean(forth, model.eps(forth, after), after)
+    again = model.predict_x0(forth, model.eps(forth, after), after)
     residual = model.step(forth, again, after, t) - u
-    shared = model.kernel(t).mean[0] - model.process.flow(after, t) @ model.kernel(after).mean[0]
+    shared = model.kernel(t).mean_coef[0] - model.process.flow(after, t) @ model.kernel(after).mean_coef[0]
     torch.testing.assert_close(residual, torch.einsum("i,b...->bi...", shared, again - clean), rtol=1e-6, atol=1e-9)

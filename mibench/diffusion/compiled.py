@@ -34,7 +34,7 @@ def compiled(model: Model, recipe: Recipe, say: Callable[[str], None]) -> Iterat
     network.train()
     try:
         network.compile(backend=BACKEND)
-        blocks = torch.zeros(recipe.batch, network_of(model).blocks_of(model.process.order), *model.shape)
+        blocks = torch.zeros(recipe.batch, network_of(model).input_blocks(model.process.order), *model.shape)
         with autocast_context(recipe, model.device):
             answer = network(blocks.to(model.device), torch.zeros(recipe.batch, device=model.device))
         answer.float().sum().backward()

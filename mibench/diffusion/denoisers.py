@@ -56,15 +56,15 @@ class NetworkDenoiser(nn.Module):
         return self.s2.item()
 
     @staticmethod
-    def blocks_of(order: int) -> int:
+    def input_blocks(order: int) -> int:
         """How many blocks the network sees for a process of this order."""
         raise NotImplementedError
 
-    def spread(self, kernel: Kernel) -> Tensor:
+    def c_out(self, kernel: Kernel) -> Tensor:
         """c_out (B,), the standard deviation of what the network has to find."""
         raise NotImplementedError
 
-    def ask(self, blocks: Tensor, kernel: Kernel) -> Tensor:
+    def run_network(self, blocks: Tensor, kernel: Kernel) -> Tensor:
         """The network's answer to scaled blocks (B, blocks, *item), in float64."""
         found: Tensor = self.network(blocks.float(), kernel.log_snr.float().expand(len(blocks)))
         return found.double()
@@ -78,23 +78,23 @@ class PlainDenoiser(NetworkDenoiser):
     """
 
     @staticmethod
-    def blocks_of(order: int) -> int:
+    def input_blocks(order: int) -> int:
         """See NetworkDenoiser."""
         return order
 
     def variance(self, kernel: Kernel) -> Tensor:
         """Var u_j per dimension, (B, n)."""
-        return kernel.mean.square() * self.s2 + kernel.factor.square().sum(-1)
+        return kernel.mean_coef.square() * self.s2 + kernel.factor.square().sum(-1)
 
-    def spread(self, kernel: Kernel) -> Tensor:
+    def c_out(self, kernel: Kernel) -> Tensor:
         """See NetworkDenoiser."""
         return (1 - kernel.factor[:, -1, -1].square() / self.variance(kernel)[:, -1]).sqrt()
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
         variance = self.variance(kernel)
-        found = self.ask(u * expand(variance.rsqrt(), u), kernel)
+        found = self.run_network(u * expand(variance.rsqrt(), u), kernel)
         skip = kernel.factor[:, -1, -1] / variance[:, -1]
-        return expand(skip, found) * u[:, -1] + expand(self.spread(kernel), found) * found
+        return expand(skip, found) * u[:, -1] + expand(self.c_out(kernel), found) * found
 
 
 class SufficientDenoiser(NetworkDenoiser):
@@ -106,25 +106,31 @@ class SufficientDenoiser(NetworkDenoiser):
     """
 
     @staticmethod
-    def blocks_of(order: int) -> int:
+    def input_blocks(order: int) -> int:
         """See NetworkDenoiser."""
         return 1
 
-    def spread(self, kernel: Kernel) -> Tensor:
+    def c_out(self, kernel: Kernel) -> Tensor:
         """See NetworkDenoiser."""
-        power = kernel.signal.square().sum(-1) * self.s2
-        return kernel.signal[:, -1].square().div(kernel.signal.square().sum(-1)).mul(power / (1 + power)).sqrt()
+        power = kernel.whitened_mean.square().sum(-1) * self.s2
+        return (
+            kernel.whitened_mean[:, -1]
+            .square()
+            .div(kernel.whitened_mean.square().sum(-1))
+            .mul(power / (1 + power))
+            .sqrt()
+        )
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
-        size = kernel.signal.norm(dim=-1, keepdim=True)
-        direction = kernel.signal / size
+        size = kernel.whitened_mean.norm(dim=-1, keepdim=True)
+        direction = kernel.whitened_mean / size
         along = torch.einsum("bj,bji->bi", direction, kernel.inverse)
         last = direction[:, -1:]
         beside = kernel.inverse[:, -1] - last * along
         power = size.square() * self.s2
         block = (u * expand(along, u)).sum(1, keepdim=True)
         y = block * expand((1 + power).rsqrt(), block)
-        found = self.ask(y, kernel)
+        found = self.run_network(y, kernel)
         noise = (
             y[:, 0] * expand((1 + power[:, 0]).rsqrt(), found)
             + expand((power / (1 + power))[:, 0].sqrt(), found) * found
@@ -159,9 +165,9 @@ class ExactDenoiser:
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
         flat = u.flatten(2)
-        power = kernel.signal.square().sum(-1, keepdim=True)
-        weights = torch.einsum("bj,bji->bi", kernel.signal, kernel.inverse) / power
+        power = kernel.whitened_mean.square().sum(-1, keepdim=True)
+        weights = torch.einsum("bj,bji->bi", kernel.whitened_mean, kernel.inverse) / power
         estimate = (flat * weights[..., None]).sum(1)
         mean = torch.softmax(-_distances(estimate, self.points) * power / 2, dim=-1) @ self.points
-        residual = flat - kernel.mean[..., None] * mean[:, None]
+        residual = flat - kernel.mean_coef[..., None] * mean[:, None]
         return (residual * kernel.inverse[:, -1, :, None]).sum(1).view(u.shape[0], *u.shape[2:])

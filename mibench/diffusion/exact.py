@@ -24,7 +24,7 @@ class Exact(NamedTuple):
     transition: tuple[Row, ...]
     factor: tuple[Row, ...]
     inverse: tuple[Row, ...]
-    signal: Row
+    whitened_mean: Row
 
 
 @lru_cache(maxsize=1 << 14)
@@ -78,9 +78,9 @@ def _attempt(F: tuple[Row, ...], G: Row, initial: Row, tau: float) -> Exact | No
         if not L[i, i].rel_accuracy_bits() >= BITS or not L[i, i] > 0:
             return None
     inverse = L.solve(arb_mat(n, n, [int(i == j) for i in range(n) for j in range(n)]))
-    signal = inverse * arb_mat([[E[i, 0]] for i in range(n)])
+    whitened_mean = inverse * arb_mat([[E[i, 0]] for i in range(n)])
     tables = [[[m[i, j] for j in range(n)] for i in range(n)] for m in (E, L, inverse)]
-    tables.append([[signal[i, 0] for i in range(n)]])
+    tables.append([[whitened_mean[i, 0] for i in range(n)]])
     if not all(_sharp(row) for table in tables for row in table):
         return None
     rounded = [tuple(tuple(float(x.mid()) for x in row) for row in table) for table in tables]

@@ -90,13 +90,13 @@ def _remainder(model: Model, u: Tensor, t: float, vectors: Tensor, weight: float
     """δq (B, *item) and its divergence by u_n, times L_nn / a_n, (B,)."""
     eps, products = model.eps_vjp(u, t, vectors)
     kernel, size = model.kernel(t), math.prod(model.shape)
-    power = kernel.signal[0].square().sum() * model.data_variance
+    power = kernel.whitened_mean[0].square().sum() * model.data_variance
     gain = model.data_variance / (1 + power)
-    guess = gain * torch.einsum("i,ij,bj...->b...", kernel.signal[0], kernel.inverse[0], u)
+    guess = gain * torch.einsum("i,ij,bj...->b...", kernel.whitened_mean[0], kernel.inverse[0], u)
     divergence = weight * (products * vectors[:, None]).flatten(2).sum((0, 2))
-    last, signal = kernel.factor[0, -1, -1], kernel.signal[0, -1]
+    last, signal = kernel.factor[0, -1, -1], kernel.whitened_mean[0, -1]
     rest = (size - last * divergence) / signal.square() - size * gain
-    return model.clean(u, eps, t) - guess, rest
+    return model.predict_x0(u, eps, t) - guess, rest
 
 
 # ── the fixed grid ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +138,7 @@ def _path(process: LinearSDE, reference: LinearSDE, evaluations: int) -> _Path:
     turn, kernel, own = torch.stack(turns), reference.kernel(stops), process.kernel(stops)
     # −½ C⁻¹ G Gᵀ_n b (a_n / L_nn) and, for the divergence, ½ b G_n² (a_n / L_nn)², per step of the grid
     pace = process.rate(stops) * stops * torch.from_numpy(course(places, 1))
-    weight = 0.5 * process.G[-1] ** 2 * pace * own.signal[:, -1] / own.factor[:, -1, -1]
+    weight = 0.5 * process.G[-1] ** 2 * pace * own.whitened_mean[:, -1] / own.factor[:, -1, -1]
     force = -(weight / kernel.factor[:, -1, -1])[:, None] * turn[:, -1]
     inner = force[:-1].view(evaluations - 1, -1, process.order)[:, 1:]
     drive = torch.zeros(evaluations - 1, MEMORY, process.order, dtype=torch.float64)
@@ -150,7 +150,7 @@ def _path(process: LinearSDE, reference: LinearSDE, evaluations: int) -> _Path:
             drive[k, j] = torch.from_numpy(GAUSS[1] / 2 * lagrange) @ inner[k]
     stride = len(GAUSS[0]) + 1
     quadrature = CubicSpline(index, np.eye(evaluations)).integrate(0, index[-1])
-    weights = torch.from_numpy(quadrature) * (weight * own.signal[:, -1] / own.factor[:, -1, -1])[::stride]
+    weights = torch.from_numpy(quadrature) * (weight * own.whitened_mean[:, -1] / own.factor[:, -1, -1])[::stride]
     frames = kernel.factor @ turn
     return _Path(times[::stride], frames[::stride], kernel.inverse[0], drive, weights.tolist())
 
@@ -190,7 +190,7 @@ def _adaptive(
         check_finite(torch.cat([difference.flatten(1), divergence[:, None]], 1), time.item(), index)
         upper = (inverse @ process.F.to(model.device) @ factor).triu(1)
         moved = torch.einsum("ij,bj...->bi...", upper - upper.mT, state[0])
-        ratio = own.signal[0, -1] / own.factor[0, -1, -1]
+        ratio = own.whitened_mean[0, -1] / own.factor[0, -1, -1]
         force = 0.5 * process.G[-1].item() ** 2 * ratio
         moved[:, -1] -= force / factor[-1, -1] * difference
         pace = (process.rate(time) * time).item()
@@ -245,6 +245,6 @@ def elbo(model: Model, x: Tensor, noise: Tensor) -> Tensor:
     spread = (covariance.diagonal() / process.prior - 1 + process.prior.log()).sum() - 2 * end.factor[
         0
     ].diagonal().log().sum()
-    mean = (end.mean[0].square() / process.prior).sum().item() * x.flatten(1).double().square().sum(1)
+    mean = (end.mean_coef[0].square() / process.prior).sum().item() * x.flatten(1).double().square().sum(1)
     decoder = size / 2 * (start.log_snr.item() - math.log(2 * math.pi * math.e))
     return decoder - length / len(noise) * error - (mean + size * spread.item()) / 2

@@ -14,13 +14,13 @@ __all__ = ["clipped_step", "hybrid_score_matching", "noised", "weighted_error"]
 
 def noised(batch: Tensor, kernel: Kernel, eps: Tensor) -> Tensor:
     """u_t = E[:, 0] x + L ε: (B, *item) and (B, n, *item) to (B, n, *item), one time per sample."""
-    return torch.einsum("bij,bj...->bi...", kernel.factor, eps) + expand(kernel.mean, eps) * batch[:, None]
+    return torch.einsum("bij,bj...->bi...", kernel.factor, eps) + expand(kernel.mean_coef, eps) * batch[:, None]
 
 
 def weighted_error(denoiser: NetworkDenoiser, u: Tensor, kernel: Kernel, target: Tensor) -> Tensor:
     """‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, the mean over (B, n, *item) states with targets (B, *item)."""
     error = (denoiser(u, kernel) - target).flatten(1).square().mean(1)
-    loss: Tensor = (error / denoiser.spread(kernel).square()).mean()
+    loss: Tensor = (error / denoiser.c_out(kernel).square()).mean()
     return loss
 
 

@@ -18,7 +18,7 @@ from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.errors import MibenchError, NotApplicable
 from mibench.kinds import Access
 
-__all__ = ["Cost", "Memory", "Model", "network_of"]
+__all__ = ["Cost", "EvaluationCache", "Model", "network_of"]
 
 LEVELS = get_args(Access)
 AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, where nothing is differentiated
@@ -32,30 +32,30 @@ class Cost:
     vjps: int = 0
 
 
-class Memory:
-    """What denoisers have answered, so that no point is evaluated twice, however many attacks ask for it.
+class EvaluationCache:
+    """Answers of denoisers, so that no point is evaluated twice, however many attacks need it.
 
     A point is one batch of states, bit for bit, at one time.
 
     Args:
-        limit: bytes of answers that are kept; the oldest go first.
+        limit: bytes of answers that are kept; the oldest are dropped first.
 
     Attributes:
-        asked: evaluations asked for, in samples.
-        made: evaluations made.
+        requested: evaluations that were requested, in samples.
+        computed: evaluations that were computed.
     """
 
     def __init__(self, limit: int = 2**30) -> None:
-        self.limit, self.asked, self.made = limit, 0, 0
+        self.limit, self.requested, self.computed = limit, 0, 0
         self._answers: OrderedDict[tuple[Denoiser, float, bytes], Tensor] = OrderedDict()
         self._size = 0
 
-    def recall(self, denoiser: Denoiser, u: Tensor, t: float, kernel: Kernel) -> Tensor:
-        """The denoiser's answer to u (B, n, *item) at t, from memory where it is there."""
+    def get_or_compute(self, denoiser: Denoiser, u: Tensor, t: float, kernel: Kernel) -> Tensor:
+        """The denoiser's answer to u (B, n, *item) at t."""
         key = (denoiser, t, hashlib.blake2b(u.contiguous().cpu().numpy().tobytes(), digest_size=16).digest())
-        self.asked += len(u)
+        self.requested += len(u)
         if key not in self._answers:
-            self.made += len(u)
+            self.computed += len(u)
             answer = denoiser(u, kernel)
             self._answers[key] = answer
             self._size += answer.nbytes
@@ -64,7 +64,7 @@ class Memory:
             return answer.clone()
         return self._answers[key].clone()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop every answer; the counts stay."""
         self._answers.clear()
         self._size = 0
@@ -78,7 +78,7 @@ class Model:
         denoiser: answers ε_n for a state.
         shape: the shape of one data item.
         device: where states live.
-        memory: shared by all who query this denoiser on the same batches.
+        cache: shared by all that query this denoiser on the same batches.
 
     Raises:
         MibenchError: where a state in double precision cannot hold what the process does at t_min.
@@ -90,16 +90,16 @@ class Model:
         denoiser: Denoiser,
         shape: tuple[int, ...],
         device: torch.device | str = "cpu",
-        memory: Memory | None = None,
+        cache: EvaluationCache | None = None,
     ) -> None:
         self.process, self.shape, self.device = process, shape, torch.device(device)
-        self.memory = memory
+        self.cache = cache
         self.cost = Cost()
         self._denoiser = denoiser
         self._access: Access = "weights"
         self._who = ""
         kernel = process.kernel(process.t_min)
-        lost = (kernel.inverse[0, -1] * kernel.mean[0]).abs().sum().item() * 2**-53
+        lost = (kernel.inverse[0, -1] * kernel.mean_coef[0]).abs().sum().item() * 2**-53
         if lost > 1e-3:
             raise MibenchError(
                 f"order {process.order} cannot be told from its noise at t_min = {process.t_min:g}: rounding the state to "
@@ -147,7 +147,9 @@ class Model:
         """u_t = E[:, 0] x + L ε: (B, *item) and (n, *item) or (B, n, *item) to (B, n, *item)."""
         kernel = self.kernel(t)
         eps = eps.expand(len(x), *eps.shape[-1 - len(self.shape) :])
-        return torch.einsum("ij,bj...->bi...", kernel.factor[0], eps) + torch.einsum("i,b...->bi...", kernel.mean[0], x)
+        return torch.einsum("ij,bj...->bi...", kernel.factor[0], eps) + torch.einsum(
+            "i,b...->bi...", kernel.mean_coef[0], x
+        )
 
     def kernel(self, t: float | Tensor) -> Kernel:
         """The kernel of the process at t, on the model's device."""
@@ -178,13 +180,13 @@ class Model:
         rows = max(1, AT_ONCE // math.prod(self.shape))
         parts = torch.split(u, rows)
         times: Sequence[float | Tensor] = torch.split(t, rows) if isinstance(t, Tensor) else [t] * len(parts)
-        found = [self._recalled(part, time) for part, time in zip(parts, times, strict=True)]
-        return found[0] if len(found) == 1 else torch.cat(found)
+        answers = [self._cached(part, time) for part, time in zip(parts, times, strict=True)]
+        return answers[0] if len(answers) == 1 else torch.cat(answers)
 
-    def _recalled(self, u: Tensor, t: float | Tensor) -> Tensor:
-        if self.memory is None or isinstance(t, Tensor):
+    def _cached(self, u: Tensor, t: float | Tensor) -> Tensor:
+        if self.cache is None or isinstance(t, Tensor):
             return self._denoiser(u, self.kernel(t))
-        return self.memory.recall(self._denoiser, u, t, self.kernel(t))
+        return self.cache.get_or_compute(self._denoiser, u, t, self.kernel(t))
 
     def eps_vjp(self, u: Tensor, t: float, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """ε_θ(u, t) and vᵀ ∂ε_θ/∂u_n for K vectors v; one forward, K vector–Jacobian products.
@@ -213,11 +215,11 @@ class Model:
         self.cost.vjps += len(u) * len(vectors)
         return eps.detach(), torch.stack(products)
 
-    def clean(self, u: Tensor, eps: Tensor, t: float) -> Tensor:
+    def predict_x0(self, u: Tensor, eps: Tensor, t: float) -> Tensor:
         """The estimate of q_0 that an ε_n stands for: [L⁻¹ (u − E[:, 0] q̂_0)]_n = ε_n, solved for q̂_0; (B, *item)."""
         kernel = self.kernel(t)
         whitened = torch.einsum("i,bi...->b...", kernel.inverse[0, -1], u)
-        return (whitened - eps) / kernel.signal[0, -1]
+        return (whitened - eps) / kernel.whitened_mean[0, -1]
 
     def step(self, u: Tensor, clean: Tensor, t0: float, t1: float) -> Tensor:
         """The probability-flow ODE from t0 to t1 with the estimate of q_0 frozen and the rest solved exactly.
@@ -225,7 +227,7 @@ class Model:
         u(t1) = Ψ (u − E(t0)[:, 0] q̂_0) + E(t1)[:, 0] q̂_0; for VP this is DDIM (arXiv 2010.02502), in either direction.
         """
         psi = self.process.flow(t0, t1).to(self.device)
-        shift = self.kernel(t1).mean[0] - psi @ self.kernel(t0).mean[0]
+        shift = self.kernel(t1).mean_coef[0] - psi @ self.kernel(t0).mean_coef[0]
         return torch.einsum("ij,bj...->bi...", psi, u) + torch.einsum("i,b...->bi...", shift, clean)
 
 

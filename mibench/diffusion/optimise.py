@@ -145,7 +145,7 @@ class Callbacks:
 
 
 def optimise(
-    task: Task, recipe: Recipe, callbacks: Callbacks, hand_out: Callable[[int, dict[str, Tensor]], None]
+    task: Task, recipe: Recipe, callbacks: Callbacks, save_snapshot: Callable[[int, dict[str, Tensor]], None]
 ) -> Tensor:
     """Run the steps of a recipe, and leave the moving average in place of the weights.
 
@@ -155,7 +155,7 @@ def optimise(
         task: what to optimise.
         recipe: steps, learning rate, decay.
         callbacks: who is told; all but ``keep``.
-        hand_out: called at the end for each snapshot, with the steps done and the averages by name.
+        save_snapshot: called at the end for each snapshot, with the steps done and the averages by name.
 
     Returns:
         The mean loss of the last tenth, () or (K,).
@@ -189,7 +189,7 @@ def optimise(
         if sink is not None and state.done < recipe.steps and sink.due():
             sink.write(state.done, state.tensors(task, optimizer))
     for done, averages in state.snapshots.items():
-        hand_out(done, averages)
+        save_snapshot(done, averages)
     torch._foreach_copy_(weights, average)
     assert state.losses is not None
     return state.losses.mean(0)

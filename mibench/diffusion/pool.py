@@ -41,7 +41,7 @@ class Pool:
                 )
             self.channels, self.rows, self.columns = (torch.arange(side, device=device) for side in members.shape[1:])
 
-    def moves(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw_augmentation(self, batch: int, generator: torch.Generator) -> Tensor:
         """How each of a batch is augmented: mirrored (0 or 1), moved down and right by so many pixels; (3, B), or (0, B)."""
         if not self.augment:
             return torch.empty(0, batch, dtype=torch.int64, device=self.members.device)
@@ -52,7 +52,7 @@ class Pool:
             torch.randint(-SHIFT, SHIFT + 1, (2, batch), generator=generator, out=found[1:])
         return found
 
-    def take(self, index: Tensor, moves: Tensor) -> Tensor:
+    def batch(self, index: Tensor, moves: Tensor) -> Tensor:
         """The members with these numbers (B,), moved so: (B, *item) float64."""
         if len(moves):
             mirrored, down, right = moves[:, :, None]

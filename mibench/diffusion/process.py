@@ -33,24 +33,24 @@ ROUGHEST = 1e-5
 
 @dataclass(frozen=True)
 class Kernel:
-    """The law of u_t given q_0 at B times: ``u_t = mean q_0 + factor ε`` with ε ~ N(0, I). All float64.
+    """The law of u_t given q_0 at B times: ``u_t = mean_coef q_0 + factor ε`` with ε ~ N(0, I). All float64.
 
     Attributes:
-        mean: (B, n), E(t)[:, 0].
+        mean_coef: (B, n), E(t)[:, 0].
         factor: (B, n, n), lower triangular L with a positive diagonal, Σ = L Lᵀ.
         inverse: (B, n, n), L⁻¹.
-        signal: (B, n), a = L⁻¹ E[:, 0]: the whitened state is ``L⁻¹ u_t = a q_0 + ε``.
+        whitened_mean: (B, n), a = L⁻¹ E[:, 0]: the whitened state is ``L⁻¹ u_t = a q_0 + ε``.
     """
 
-    mean: Tensor
+    mean_coef: Tensor
     factor: Tensor
     inverse: Tensor
-    signal: Tensor
+    whitened_mean: Tensor
 
     @property
     def log_snr(self) -> Tensor:
         """(B,), log |a|²: all that u_t says of q_0 is one block of this signal-to-noise ratio."""
-        return self.signal.square().sum(-1).log()
+        return self.whitened_mean.square().sum(-1).log()
 
     def take(self, index: Tensor) -> Kernel:
         """The kernel at the times with these indices, (B',)."""
@@ -186,7 +186,7 @@ class LinearSDE:
             _stack([x.transition for x in found])[..., 0],
             _stack([x.factor for x in found]),
             _stack([x.inverse for x in found]),
-            _stack([x.signal for x in found]),
+            _stack([x.whitened_mean for x in found]),
         )
 
     def marginal(self, variance: float) -> LinearSDE:
@@ -221,7 +221,7 @@ class LinearSDE:
         sizes = fine.factor.diagonal(dim1=-2, dim2=-1)
         off = max(
             (rough.factor.diagonal(dim1=-2, dim2=-1) / sizes - 1).abs().max().item(),
-            ((rough.signal - fine.signal).norm(dim=1) / fine.signal.norm(dim=1)).max().item(),
+            ((rough.whitened_mean - fine.whitened_mean).norm(dim=1) / fine.whitened_mean.norm(dim=1)).max().item(),
         )
         if not off < ROUGHEST:
             raise ValueError(
@@ -304,7 +304,7 @@ def _pack(kernel: Kernel) -> Tensor:
     """A kernel (B times) as smooth numbers, (B, features): logarithms of sizes, and rows divided by them."""
     size = kernel.factor.diagonal(dim1=-2, dim2=-1)
     parts = [size.log(), kernel.factor / size[..., None], kernel.inverse * size[..., None]]
-    for vector in (kernel.mean, kernel.signal):
+    for vector in (kernel.mean_coef, kernel.whitened_mean):
         norm = vector.norm(dim=-1, keepdim=True)
         parts += [norm.log(), vector / norm]
     return torch.cat([part.flatten(1) for part in parts], dim=1)
@@ -314,5 +314,5 @@ def _unpack(packed: Tensor, n: int) -> Kernel:
     """What ``_pack`` packed."""
     log_size, factor, inverse, *vectors = torch.split(packed, [n, n * n, n * n, 1, n, 1, n], dim=1)
     size = log_size.exp()[..., None]
-    mean, signal = (log.exp() * direction for log, direction in (vectors[:2], vectors[2:]))
-    return Kernel(mean, factor.view(-1, n, n) * size, inverse.view(-1, n, n) / size, signal)
+    mean_coef, whitened_mean = (log.exp() * direction for log, direction in (vectors[:2], vectors[2:]))
+    return Kernel(mean_coef, factor.view(-1, n, n) * size, inverse.view(-1, n, n) / size, whitened_mean)

@@ -91,11 +91,11 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
         elif method == "sscs":
             u = _sscs(model, u, t, after, noise)
         else:
-            clean = model.clean(u, model.eps(u, t), t)
+            clean = model.predict_x0(u, model.eps(u, t), t)
             ahead = extrapolate(clean, before, log_snr, k) if method == "multistep" else clean
             u, before = model.step(u, ahead, t, after), clean
         check_finite(u, after)
-    clean = model.clean(u, model.eps(u, times[-1]), times[-1])
+    clean = model.predict_x0(u, model.eps(u, times[-1]), times[-1])
     check_finite(clean, times[-1])
     return clean, u
 

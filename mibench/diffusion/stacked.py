@@ -22,7 +22,7 @@ from mibench.diffusion.process import Kernel
 from mibench.diffusion.training import TIMES, Objective, SingleTrainer, autocast_context, time_table, training_facts
 from mibench.recipe import Recipe
 
-__all__ = ["Speed", "StackedTrainer", "can_stack", "fastest", "train_stacked"]
+__all__ = ["Speed", "StackedTrainer", "can_stack", "measure_speed", "train_stacked"]
 
 # They draw from the global generator, or keep statistics of the batch: neither can be stacked.
 UNSTACKABLE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -115,12 +115,12 @@ class StackedTrainer:
         for k, generator in enumerate(self.generators):
             torch.randint(self.sizes[k], batch, generator=generator, out=self.rows[k])
             torch.randint(TIMES, batch, generator=generator, out=self.times[k])
-            moves.append(self.pool.moves(self.recipe.batch, generator))
+            moves.append(self.pool.draw_augmentation(self.recipe.batch, generator))
             torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
         eps = self.eps.double().flatten(0, 1)
         kernel = self.table.take(self.times.flatten())
-        u = noised(self.pool.take((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
-        given = (u, eps[:, -1], kernel.mean, kernel.factor, kernel.inverse, kernel.signal)
+        u = noised(self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
+        given = (u, eps[:, -1], kernel.mean_coef, kernel.factor, kernel.inverse, kernel.whitened_mean)
         stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in given]
         parameters = {name: _turned(p) for name, p in self.parameters.items()}
         with autocast_context(self.recipe, self.device):
@@ -179,11 +179,11 @@ def train_stacked(
         network_of(model).train()
     task = StackedTrainer(objective, models, members, recipe, seeds)
 
-    def hand_out(done: int, average: dict[str, Tensor]) -> None:
+    def save_snapshot(done: int, average: dict[str, Tensor]) -> None:
         for k in range(len(models)):
             callbacks.keep(k, done, task.unstack(average, k))
 
-    losses = optimise(task, recipe, callbacks, hand_out)
+    losses = optimise(task, recipe, callbacks, save_snapshot)
     for k, model in enumerate(models):
         network_of(model).load_state_dict(task.unstack(task.parameters, k))
         network_of(model).eval()
@@ -198,20 +198,20 @@ class Speed:
     """What training costs, in ms per step and model.
 
     Attributes:
-        alone: one by one.
-        together: all in one; infinite where that is impossible.
+        single: one by one.
+        stacked: all in one; infinite where that is impossible.
     """
 
-    alone: float
-    together: float
+    single: float
+    stacked: float
 
     @property
     def pays(self) -> bool:
         """Whether training together is faster."""
-        return self.together < self.alone
+        return self.stacked < self.single
 
 
-def fastest(
+def measure_speed(
     objective: Objective,
     models: Sequence[Model],
     members: Sequence[Tensor],

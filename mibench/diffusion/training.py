@@ -82,7 +82,7 @@ class SingleTrainer:
         batch, device = (self.recipe.batch,), self.model.device
         rows = torch.randint(self.size, batch, generator=self.generator, device=device)
         times = torch.randint(TIMES, batch, generator=self.generator, device=device)
-        members = self.pool.take(rows, self.pool.moves(self.recipe.batch, self.generator))
+        members = self.pool.batch(rows, self.pool.draw_augmentation(self.recipe.batch, self.generator))
         with autocast_context(self.recipe, device):
             loss = self.objective.loss(self.model, members, self.table.take(times), self.generator)
         self.objective.update(self.model, loss, optimizer, self.recipe.clip, self.generator)
@@ -125,11 +125,11 @@ def train(
     """
     network = network_of(model)
 
-    def hand_out(done: int, average: dict[str, Tensor]) -> None:
+    def save_snapshot(done: int, average: dict[str, Tensor]) -> None:
         state = {name: average.get(name, value).detach().clone() for name, value in network.state_dict().items()}
         callbacks.keep(0, done, state)
 
     network.train()
-    loss = optimise(SingleTrainer(objective, model, members, recipe, seed), recipe, callbacks, hand_out)
+    loss = optimise(SingleTrainer(objective, model, members, recipe, seed), recipe, callbacks, save_snapshot)
     network.eval()
     return training_facts(recipe, members, loss.item(), model)

@@ -17,7 +17,7 @@ from torch import Tensor
 from mibench.context import Context, Shadow
 from mibench.data import Split, calibration_size, split
 from mibench.diffusion.denoisers import Denoiser, ExactDenoiser
-from mibench.diffusion.model import Cost, Memory, Model
+from mibench.diffusion.model import Cost, EvaluationCache, Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import Diverged, MibenchError, NotApplicable, one_line
 from mibench.evaluate.isolation import isolated
@@ -81,8 +81,8 @@ class _Bench:
         self.data: Split = split(self.target.dataset, self.target.seed)
         for note in self.data.notes:
             report.say(f"{self.target.model_title}: {note}")
-        self.memory = Memory()
-        self.model, self.meta = open_model(self.target, store, self.data, device, self.memory)
+        self.cache = EvaluationCache()
+        self.model, self.meta = open_model(self.target, store, self.data, device, self.cache)
         self.parts = {"members": self.data.members, "nonmembers": self.data.nonmembers}
         self.cuts = {name: calibration_size(part) for name, part in self.parts.items()}
         self._shadows: dict[tuple[str, int], Shadow] = {}
@@ -113,9 +113,9 @@ class _Bench:
         """Release a copy, with randomness of its own; answers are shared only where it is the model as it was trained."""
         own = copy.deepcopy(model.denoiser)
         with isolated(self.target.seed, "release"):
-            released = self.target.defense.release(Model(model.process, own, model.shape, model.device, model.memory))
+            released = self.target.defense.release(Model(model.process, own, model.shape, model.device, model.cache))
         if released.denoiser is not own or not _same(own, model.denoiser):
-            released.memory = None  # its answers may be random, or counted
+            released.cache = None  # its answers may be random, or counted
         return released
 
     def shadow(self, cell: Cell) -> Shadow:
@@ -126,10 +126,10 @@ class _Bench:
             # in an order that tells nothing of whose they are
             members = torch.tensor(sorted(drawn.flatten(1).tolist())).view_as(drawn)
             if cell.model_kind == "trained":
-                model = open_model(cell, self.store, self.data, self.device, self.memory)[0]
+                model = open_model(cell, self.store, self.data, self.device, self.cache)[0]
             else:
                 points = members.to(self.device)
-                model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device, self.memory)
+                model = Model(self.model.process, ExactDenoiser(points), self.data.shape, self.device, self.cache)
             released = self._release(model)
             self._shadows[cell.shadow] = Shadow(released, members)
             self._lent[cell.shadow] = copy.deepcopy(released.denoiser), members.clone()
@@ -151,7 +151,7 @@ class _Bench:
 
         def draw(count: int) -> Tensor:
             own = _counted(self._released, model.cost)
-            own.memory = None
+            own.cache = None
             return sample(own, count, Context(cell.seed).generator("samples"))
 
         auxiliary = self.data.reference.to(self.device, torch.float64)
@@ -189,7 +189,7 @@ class _Bench:
         if isinstance(ours, torch.nn.Module) and isinstance(saved, torch.nn.Module) and not _same(ours, saved):
             ours.load_state_dict(saved.state_dict())
             ours.train(saved.training)
-            self.memory.forget()
+            self.cache.clear()
         return _same(ours, saved) and self._sound_shadows()
 
     def _sound_shadows(self) -> bool:
@@ -274,7 +274,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
             began = time.monotonic()
             model = bench.released(cell)
             if cell.attack is None:
-                model.memory = None  # no state of a sampler is asked for twice
+                model.cache = None  # no state of a sampler is asked for twice
                 metrics = utility_metrics(cell, model, bench.data, store, cell.key(bench.meta["digest"]), report.say)
                 report.done(place, bench.record(cell, metrics, model.cost, time.monotonic() - began))
             elif not bench.judge(place):
@@ -286,7 +286,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
                 attacker.fit = Cost(model.cost.forwards + shadows.forwards, model.cost.vjps + shadows.vjps)
                 model.cost, shadows.forwards, shadows.vjps = Cost(), 0, 0
                 running.append(attacker)
-    bench.memory.forget()
+    bench.cache.clear()
     samples = torch.cat(list(bench.parts.values()))
     order = torch.randperm(len(samples), generator=generator(bench.target.seed, "order of scoring"))
     batches = torch.split(order, BATCH)
@@ -301,10 +301,10 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
             attacker.seconds += time.monotonic() - began
             done += 1
             report.progress(done, total)
-        bench.memory.forget()
-    if bench.memory.asked:
+        bench.cache.clear()
+    if bench.cache.requested:
         report.say(
-            f"{cells[0].model_title}: {bench.memory.asked} evaluations of the network asked for, {bench.memory.made} made"
+            f"{cells[0].model_title}: {bench.cache.requested} evaluations of the network asked for, {bench.cache.computed} made"
         )
     places = order.argsort()
     again = order[:: max(1, len(order) // AGAIN)][:AGAIN]

@@ -11,9 +11,9 @@ from torch import Tensor
 from mibench.data import Split, split
 from mibench.diffusion.compiled import compiled
 from mibench.diffusion.denoisers import ExactDenoiser
-from mibench.diffusion.model import Memory, Model
+from mibench.diffusion.model import EvaluationCache, Model
 from mibench.diffusion.optimise import Callbacks
-from mibench.diffusion.stacked import can_stack, fastest, train_stacked
+from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
 from mibench.diffusion.training import train
 from mibench.errors import MibenchError
 from mibench.evaluate.partial import Partial
@@ -145,10 +145,10 @@ def _pays(trainings: list[_Training], say: Callable[[str], None]) -> bool:
     """Whether training together is faster."""
     first = trainings[0].first
     models, members = [one.model for one in trainings], [one.members for one in trainings]
-    speed = fastest(first.defense, models, members, first.recipe, [one.seed for one in trainings])
+    speed = measure_speed(first.defense, models, members, first.recipe, [one.seed for one in trainings])
     say(
-        f"{len(models)} models of {first.defense.label} train {'together' if speed.pays else 'one by one'}: {speed.alone:.2f} ms "
-        f"a step and model one by one, {speed.together:.2f} together"
+        f"{len(models)} models of {first.defense.label} train {'together' if speed.pays else 'one by one'}: "
+        f"{speed.single:.2f} ms a step and model one by one, {speed.stacked:.2f} together"
     )
     return speed.pays
 
@@ -247,7 +247,7 @@ def _held_loss(model: Model, part: Tensor, seed: int, draws: int = 64) -> float:
 
 
 def open_model(
-    cell: Cell, store: Store, data: Split, device: str, memory: Memory | None = None
+    cell: Cell, store: Store, data: Split, device: str, cache: EvaluationCache | None = None
 ) -> tuple[Model, dict[str, Any]]:
     """The stored model of a cell, and the facts stored with it.
 
@@ -267,5 +267,5 @@ def open_model(
         model.denoiser.eval()  # type: ignore[attr-defined]
     else:
         model = Model(cell.defense.process(), ExactDenoiser(tensors["points"].to(device)), data.shape, device)
-    model.memory = memory
+    model.cache = cache
     return model, meta

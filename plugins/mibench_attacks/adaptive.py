@@ -102,11 +102,11 @@ class Adaptive(Attack):
         """SecMI's residual along the chain from u_{t_min}, as the change of ε_n: a_n (q̂_0 after − q̂_0 before), (K, B)."""
         t, found = model.process.t_min, []
         u = model.noised(x, eps, t)
-        clean = model.clean(u, model.eps(u, t), t)
+        clean = model.predict_x0(u, model.eps(u, t), t)
         for after in times:
             u, t = model.step(u, clean, t, after), after
-            before, clean = clean, model.clean(u, model.eps(u, t), t)
-            found.append(_size(clean - before) * model.kernel(t).signal[0, -1].square())
+            before, clean = clean, model.predict_x0(u, model.eps(u, t), t)
+            found.append(_size(clean - before) * model.kernel(t).whitened_mean[0, -1].square())
         return torch.stack(found)
 
 

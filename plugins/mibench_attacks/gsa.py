@@ -69,7 +69,7 @@ class GSA(Attack):
         parameters = {name: p.detach() for name, p in module.named_parameters()}
 
         def loss(parameters, item):
-            u = noise + torch.einsum("ti,...->ti...", kernel.mean, item)
+            u = noise + torch.einsum("ti,...->ti...", kernel.mean_coef, item)
             answer = torch.func.functional_call(module, parameters, (u, kernel))
             return (answer - eps[:, -1]).flatten(1).square().sum(1).mean()
 

@@ -61,6 +61,6 @@ class PIA(Attack):
             drift = torch.einsum("ij,bj...->bi...", process.F.to(model.device), u)
             drift[:, -1] += process.G[-1].item() ** 2 / 2 / kernel.factor[0, -1, -1] * eps
             return drift.flatten(1).norm(p=self.p, dim=1)
-        centre = torch.einsum("i,b...->bi...", kernel.mean[0], x)
+        centre = torch.einsum("i,b...->bi...", kernel.mean_coef[0], x)
         target = torch.einsum("i,bi...->b...", kernel.inverse[0, -1], u - centre)
         return (eps - target).flatten(1).norm(p=self.p, dim=1)

@@ -36,8 +36,8 @@ class ReDiffuse(Reconstruction):
     def _variation(self, model, x, eps, time):
         t = time * model.process.horizon
         u = model.noised(x, eps, t)
-        clean = model.clean(u, model.eps(u, t), t)
+        clean = model.predict_x0(u, model.eps(u, t), t)
         while (after := t - self.stride * model.process.horizon) > 1e-9 * t:
             u, t = model.step(u, clean, t, after), after
-            clean = model.clean(u, model.eps(u, t), t)
+            clean = model.predict_x0(u, model.eps(u, t), t)
         return clean

@@ -38,9 +38,9 @@ class SecMI(Reconstruction):
             ahead = time * process.horizon
             if ahead <= t:
                 continue
-            forth = model.step(u, model.clean(u, eps, t), t, ahead)
+            forth = model.step(u, model.predict_x0(u, eps, t), t, ahead)
             eps = model.eps(forth, ahead)
-            back = model.step(forth, model.clean(forth, eps, ahead), ahead, t)
+            back = model.step(forth, model.predict_x0(forth, eps, ahead), ahead, t)
             residuals[f"t={time:g}"] = (back - u)[:, 0]
             u, t = forth, ahead
         return residuals

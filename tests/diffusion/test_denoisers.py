@@ -33,7 +33,7 @@ def states(name: str, points: Tensor, count: int = 6) -> tuple[Tensor, Kernel]:
     kernel = process.kernel(t)
     noise = normal(1, count, process.order, points.shape[1])
     clean = points[torch.arange(count) % len(points)]
-    return kernel.mean[..., None] * clean[:, None] + kernel.factor @ noise, kernel
+    return kernel.mean_coef[..., None] * clean[:, None] + kernel.factor @ noise, kernel
 
 
 @EVERY
@@ -44,7 +44,7 @@ def test_exact_denoiser_is_the_posterior_mean_by_brute_force(name: str) -> None:
     got = ExactDenoiser(points)(u, kernel)
     assert got.shape == (6, 3)
     for k in range(len(u)):
-        L, mean = kernel.factor[k].numpy(), kernel.mean[k].numpy()
+        L, mean = kernel.factor[k].numpy(), kernel.mean_coef[k].numpy()
         precision = np.linalg.inv(L @ L.T)
         residuals = [u[k].numpy() - np.outer(mean, x) for x in points.numpy()]
         logits = np.array([-0.5 * sum(r[:, j] @ precision @ r[:, j] for j in range(3)) for r in residuals])
@@ -59,7 +59,9 @@ def test_exact_denoiser_is_the_score(name: str) -> None:
     points = normal(0, 5, 3)
     u, kernel = states(name, points)
     u.requires_grad_(True)
-    white = torch.einsum("bij,bpjd->bpid", kernel.inverse, u[:, None] - kernel.mean[:, None, :, None] * points[:, None])
+    white = torch.einsum(
+        "bij,bpjd->bpid", kernel.inverse, u[:, None] - kernel.mean_coef[:, None, :, None] * points[:, None]
+    )
     log_p = torch.logsumexp(-white.square().flatten(2).sum(2) / 2, dim=1)
     (score,) = torch.autograd.grad(log_p.sum(), u)
     want = -kernel.factor[:, -1, -1, None] * score[:, -1]
@@ -70,7 +72,7 @@ def test_exact_denoiser_of_one_point_is_the_noise() -> None:
     """With a single member nothing is left to estimate; items keep their shape."""
     kernel = HOLD(order=3).process().kernel(0.7)
     point, noise = normal(0, 1, 1, 2, 2), normal(1, 4, 3, 1, 2, 2)
-    u = torch.einsum("ij,bj...->bi...", kernel.factor[0], noise) + expand(kernel.mean, noise) * point[:, None]
+    u = torch.einsum("ij,bj...->bi...", kernel.factor[0], noise) + expand(kernel.mean_coef, noise) * point[:, None]
     torch.testing.assert_close(ExactDenoiser(point)(u, kernel), noise[:, -1], rtol=0, atol=1e-10)
 
 
@@ -93,8 +95,8 @@ def test_sufficient_statistic_identity(name: str) -> None:
     points = normal(0, 5, 3)
     u, kernel = states(name, points)
     white = kernel.inverse @ u
-    size = kernel.signal.norm(dim=1, keepdim=True)
-    direction = kernel.signal / size
+    size = kernel.whitened_mean.norm(dim=1, keepdim=True)
+    direction = kernel.whitened_mean / size
     along = torch.einsum("bi,bid->bd", direction, white)
     beta = torch.log1p(1 / size[:, 0] ** 2)
     vp = VP().process().kernel((-0.1 + (0.01 + 4 * 9.95 * beta).sqrt()) / (2 * 9.95))
@@ -107,7 +109,7 @@ def test_sufficient_statistic_identity(name: str) -> None:
 
 def gaussian(kernel: Kernel, variance: float) -> Tensor:
     """(B, n): the coefficients of E[ε_n | u] = L_nn [C⁻¹ u]_n, C = E[:, 0] E[:, 0]ᵀ s² + Σ, for data N(0, s² I)."""
-    C = variance * kernel.mean[:, :, None] * kernel.mean[:, None] + kernel.factor @ kernel.factor.mT
+    C = variance * kernel.mean_coef[:, :, None] * kernel.mean_coef[:, None] + kernel.factor @ kernel.factor.mT
     return kernel.factor[:, -1, -1, None] * torch.linalg.inv(C)[:, -1]
 
 
@@ -134,7 +136,7 @@ def test_sufficient_denoiser_needs_no_network_on_gaussian_data(name: str, varian
     torch.testing.assert_close(denoiser(u, kernel), want, rtol=0, atol=1e-7)
     # What is left to find has the posterior's standard deviation, Var(ε_n | u) = 1 − L_nn² [C⁻¹]_nn.
     left = 1 - gaussian(kernel, variance)[:, -1] * kernel.factor[:, -1, -1]
-    torch.testing.assert_close(denoiser.spread(kernel).square(), left, rtol=0, atol=1e-8)
+    torch.testing.assert_close(denoiser.c_out(kernel).square(), left, rtol=0, atol=1e-8)
 
 
 @EVERY
@@ -142,7 +144,7 @@ def test_plain_denoiser_with_the_ideal_network_on_gaussian_data(name: str) -> No
     """Its network sees u_j / √Var u_j and owes (E[ε_n | u] − L_nn u_n / Var u_n) / c_out: 0 for n = 1."""
     variance = 0.6
     u, kernel = states(name, math.sqrt(variance) * normal(0, 6, 3))
-    scale = (variance * kernel.mean.square() + kernel.factor.square().sum(2)).sqrt()
+    scale = (variance * kernel.mean_coef.square() + kernel.factor.square().sum(2)).sqrt()
     ideal = gaussian(kernel, variance)
     last = kernel.factor[:, -1, -1]
     missing = ideal.clone()
@@ -151,7 +153,7 @@ def test_plain_denoiser_with_the_ideal_network_on_gaussian_data(name: str) -> No
         assert missing.abs().max() < 1e-12
     spread = (1 - last**2 / scale[:, -1] ** 2).sqrt()
     denoiser = PlainDenoiser(Rows(missing * scale / spread[:, None]), variance)
-    torch.testing.assert_close(denoiser.spread(kernel), spread, rtol=1e-7, atol=0)
+    torch.testing.assert_close(denoiser.c_out(kernel), spread, rtol=1e-7, atol=0)
     torch.testing.assert_close(denoiser(u, kernel), (ideal[..., None] * u).sum(1), rtol=0, atol=1e-5)
 
 
@@ -185,7 +187,7 @@ def test_one_kernel_serves_a_batch(kind: type[nn.Module]) -> None:
     """A kernel of one time for B states answers as one of B equal times."""
     process = HOLD(order=3).process()
     t = torch.full((4,), 0.8, dtype=torch.float64)
-    blocks = kind.blocks_of(3)
+    blocks = kind.input_blocks(3)
     u = normal(0, 4, 3, 2)
     denoiser = kind(Rows(normal(1, 1, blocks).expand(4, -1)), 0.5)
     assert blocks == (3 if kind is PlainDenoiser else 1)
@@ -208,8 +210,10 @@ def test_every_order_is_vp_at_the_same_signal_to_noise_ratio(defense: CLD | HOLD
     eps = torch.randn(6, process.order, 3, generator=g, dtype=torch.float64)
     model, plain = (Model(p, ExactDenoiser(points), (3,)) for p in (process, vp))
     u = model.noised(points, eps, t)
-    size = kernel.signal[0].norm()
-    y = torch.einsum("i,ij,bjd->bd", kernel.signal[0] / size, kernel.inverse[0], u) / (1 + size**2).sqrt()
-    found = model.clean(u, model.eps(u, t), t)
+    size = kernel.whitened_mean[0].norm()
+    y = torch.einsum("i,ij,bjd->bd", kernel.whitened_mean[0] / size, kernel.inverse[0], u) / (1 + size**2).sqrt()
+    found = model.predict_x0(u, model.eps(u, t), t)
     assert (found - points).norm() > 1e-9  # the posterior has not collapsed everywhere
-    torch.testing.assert_close(plain.clean(y[:, None], plain.eps(y[:, None], same), same), found, rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        plain.predict_x0(y[:, None], plain.eps(y[:, None], same), same), found, rtol=0, atol=1e-7
+    )

@@ -31,7 +31,7 @@ class Linear:
 
     def covariance(self, kernel: Kernel) -> Tensor:
         """(d, n, n), at one time."""
-        mean = kernel.mean[0]
+        mean = kernel.mean_coef[0]
         return self.variances[:, None, None] * torch.outer(mean, mean) + kernel.factor[0] @ kernel.factor[0].mT
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
@@ -51,7 +51,7 @@ def draws(model: Model, count: int) -> Tensor:
     g = torch.Generator().manual_seed(0)
     q = torch.randn(count, 1, *model.shape, generator=g, dtype=torch.float64) * model.denoiser.variances.sqrt()
     eps = torch.randn(count, model.process.order, *model.shape, generator=g, dtype=torch.float64)
-    return kernel.mean[0][:, None] * q + kernel.factor[0] @ eps
+    return kernel.mean_coef[0][:, None] * q + kernel.factor[0] @ eps
 
 
 def closed_form(model: Model, u: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def networked(defense: Defense, parameterisation: type[NetworkDenoiser], d: int)
     """A network with random weights, all of which matter."""
     process = defense.process()
     torch.manual_seed(0)
-    network = MLP(parameterisation.blocks_of(process.order), (d,), Recipe(width=64, depth=2))
+    network = MLP(parameterisation.input_blocks(process.order), (d,), Recipe(width=64, depth=2))
     return Model(process, parameterisation(network, 0.5), (d,))
 
 
@@ -221,7 +221,7 @@ def test_vp_equals_the_published_formula() -> None:
     d = 12
     model = networked(VP(), SufficientDenoiser, d)
     denoiser = model.denoiser.double()
-    denoiser.ask = lambda blocks, kernel: denoiser.network(blocks, kernel.log_snr.expand(len(blocks)))
+    denoiser.run_network = lambda blocks, kernel: denoiser.network(blocks, kernel.log_snr.expand(len(blocks)))
     g = torch.Generator().manual_seed(3)
     x0 = torch.randn(5, d, generator=g, dtype=torch.float64)
     vectors, weight = probes(model, 1, g)

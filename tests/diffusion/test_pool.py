@@ -24,7 +24,7 @@ PIXELS.view(-1)[:256] = torch.arange(256, dtype=torch.uint8)
 
 
 def drawn(pool: Pool, index: Tensor, seed: int = 0) -> Tensor:
-    return pool.take(index, pool.moves(len(index), torch.Generator().manual_seed(seed)))
+    return pool.batch(index, pool.draw_augmentation(len(index), torch.Generator().manual_seed(seed)))
 
 
 def test_pixels_take_a_byte_each_and_come_back_bit_for_bit() -> None:
@@ -82,7 +82,7 @@ def test_augmented_images_are_flips_and_crops_of_their_own(
 def test_no_augmentation_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert Pool(scaled(PIXELS), CPU).moves(5, generator).shape == (0, 5)
+    assert Pool(scaled(PIXELS), CPU).draw_augmentation(5, generator).shape == (0, 5)
     assert torch.equal(generator.get_state(), before)
 
 

@@ -114,10 +114,10 @@ def test_vp_and_ve_in_closed_form(t: float) -> None:
     """2011.13456, eq. 29: VP has mean exp(−½∫β), variance 1 − exp(−∫β); VE has mean 1, variance σ²(t) − σ²(0)."""
     vp, ve = VP().process().kernel(t), VE().process().kernel(t)
     beta = 0.1 * t + 19.9 * t**2 / 2
-    assert vp.mean.item() == pytest.approx(math.exp(-beta / 2), rel=1e-13)
+    assert vp.mean_coef.item() == pytest.approx(math.exp(-beta / 2), rel=1e-13)
     assert vp.factor.item() ** 2 == pytest.approx(-math.expm1(-beta), rel=1e-13)
     sigma2 = 1e-4 * 5000 ** (2 * t) - 1e-4
-    assert ve.mean.item() == 1
+    assert ve.mean_coef.item() == 1
     assert ve.factor.item() ** 2 == pytest.approx(sigma2, rel=1e-11)
     assert vp.log_snr.item() == pytest.approx(-math.log(math.expm1(beta)), rel=1e-12)
 
@@ -164,7 +164,7 @@ def test_prior_is_the_law_at_the_horizon() -> None:
         process = defense.process()
         kernel = process.kernel(process.horizon)
         spread = process.prior.sqrt()
-        assert (kernel.mean[0].abs() / spread).max() < 0.05, name
+        assert (kernel.mean_coef[0].abs() / spread).max() < 0.05, name
         torch.testing.assert_close(
             kernel.factor[0] / spread[:, None], torch.eye(process.order).double(), rtol=0, atol=0.02
         )
@@ -222,8 +222,8 @@ def test_kernel_against_300_digits(n: int, exponent: float, aux: float, eps: flo
     bound = 1e-6 if n <= 6 else 1e-4
     table = tabulated(process, t, place)
     np.testing.assert_allclose(table.factor[0].diagonal(), np.diag(want_L), rtol=bound)
-    np.testing.assert_allclose(table.mean[0].numpy() / rows, want_E[:, 0] / rows, rtol=0, atol=bound)
-    for name in ("inverse", "signal"):
+    np.testing.assert_allclose(table.mean_coef[0].numpy() / rows, want_E[:, 0] / rows, rtol=0, atol=bound)
+    for name in ("inverse", "whitened_mean"):
         got, want = (getattr(kernel, name)[0].numpy() for kernel in (table, direct))
         np.testing.assert_allclose(got / np.abs(want).max(), want / np.abs(want).max(), rtol=0, atol=bound)
 
@@ -249,7 +249,7 @@ def test_table_of_every_bundled_process(process: LinearSDE) -> None:
     t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 97, dtype=torch.float64)
     t = t.clamp(process.t_min, process.horizon)
     table, direct = process.tabulated(t), process.kernel(t)
-    for name in ("mean", "factor", "inverse", "signal"):
+    for name in ("mean_coef", "factor", "inverse", "whitened_mean"):
         got, want = (getattr(kernel, name).flatten(1) for kernel in (table, direct))
         size = want.abs().amax(1, keepdim=True)
         torch.testing.assert_close(got / size, want / size, rtol=0, atol=1e-10)
@@ -295,7 +295,7 @@ def test_cld_is_hold2_in_other_units(mass: float) -> None:
     scaled = t * beta / math.sqrt(mass)
     torch.testing.assert_close(units @ cld.cholesky(t), hold.cholesky(scaled), rtol=1e-11, atol=1e-15)
     torch.testing.assert_close(cld.mean(t) @ units, hold.mean(scaled), rtol=1e-11, atol=1e-15)
-    torch.testing.assert_close(cld.kernel(t).signal, hold.kernel(scaled).signal, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(cld.kernel(t).whitened_mean, hold.kernel(scaled).whitened_mean, rtol=1e-9, atol=1e-15)
     torch.testing.assert_close(cld.prior @ units.square(), hold.prior, rtol=1e-14, atol=0)
     t0, t1 = 0.01, 0.7
     there = hold.flow(t0 * beta / math.sqrt(mass), t1 * beta / math.sqrt(mass))
@@ -320,15 +320,17 @@ def test_drift_and_diffusion() -> None:
 
 @EVERY
 def test_kernel_is_consistent(process: LinearSDE) -> None:
-    """inverse = L⁻¹, signal = L⁻¹ E[:, 0], SNR = E[:, 0]ᵀ Σ⁻¹ E[:, 0]; one time and many agree."""
+    """inverse = L⁻¹, whitened_mean = L⁻¹ E[:, 0], SNR = E[:, 0]ᵀ Σ⁻¹ E[:, 0]; one time and many agree."""
     t = times(0.02, 0.3, 0.9) * process.horizon
     kernel = process.kernel(t)
     eye = torch.eye(process.order).double().expand(3, -1, -1)
     torch.testing.assert_close(kernel.factor @ kernel.inverse, eye, rtol=0, atol=1e-11)
-    torch.testing.assert_close((kernel.factor @ kernel.signal[..., None])[..., 0], kernel.mean, rtol=0, atol=1e-10)
-    torch.testing.assert_close(kernel.log_snr, kernel.signal.square().sum(1).log(), rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        (kernel.factor @ kernel.whitened_mean[..., None])[..., 0], kernel.mean_coef, rtol=0, atol=1e-10
+    )
+    torch.testing.assert_close(kernel.log_snr, kernel.whitened_mean.square().sum(1).log(), rtol=1e-14, atol=0)
     one = process.kernel(t[1].item())
-    for name in ("mean", "factor", "inverse", "signal"):
+    for name in ("mean_coef", "factor", "inverse", "whitened_mean"):
         torch.testing.assert_close(
             getattr(kernel.take(torch.tensor([1])), name), getattr(one, name), rtol=1e-9, atol=1e-12
         )
@@ -455,7 +457,7 @@ def test_many_oscillations_are_tabulated() -> None:
     """The panels follow the frequencies of F."""
     process = sde([[0.0, 1.0], [-1.0, -0.01]], [0.0, 0.1], horizon=300.0)
     t = torch.linspace(200.0, 300.0, 50, dtype=torch.float64)
-    torch.testing.assert_close(process.tabulated(t).mean, process.kernel(t).mean, rtol=0, atol=1e-6)
+    torch.testing.assert_close(process.tabulated(t).mean_coef, process.kernel(t).mean_coef, rtol=0, atol=1e-6)
 
 
 def test_the_process_that_refusals_vary_is_valid() -> None:

@@ -100,7 +100,7 @@ def test_step_of_vp_is_ddim() -> None:
 
     for t0, t1 in ((0.8, 0.1), (0.1, 0.8)):
         torch.testing.assert_close(model.step(state(t0), clean, t0, t1), state(t1), rtol=0, atol=1e-12)
-        torch.testing.assert_close(model.clean(state(t0), eps, t0), clean, rtol=0, atol=1e-10)
+        torch.testing.assert_close(model.predict_x0(state(t0), eps, t0), clean, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["ve", "cld", "hold2", "hold4"])
@@ -110,9 +110,9 @@ def test_clean_inverts_the_kernel(name: str) -> None:
     t = 0.2 * process.horizon
     kernel = process.kernel(t)
     q, eps = (torch.randn(5, k, 2, generator=seeded(k), dtype=torch.float64) for k in (1, process.order))
-    u = kernel.mean[0][:, None] * q + kernel.factor[0] @ eps
+    u = kernel.mean_coef[0][:, None] * q + kernel.factor[0] @ eps
     model = Model(process, ExactDenoiser(torch.zeros(1, 2)), (2,))
-    torch.testing.assert_close(model.clean(u, eps[:, -1], t), q[:, 0], rtol=0, atol=1e-7)
+    torch.testing.assert_close(model.predict_x0(u, eps[:, -1], t), q[:, 0], rtol=0, atol=1e-7)
 
 
 def test_extrapolation_is_linear_in_the_log_snr() -> None:
@@ -131,7 +131,7 @@ class Shifted:
         self.denoiser = denoiser
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor:
-        return self.denoiser(u - kernel.mean[..., None], kernel)
+        return self.denoiser(u - kernel.mean_coef[..., None], kernel)
 
 
 def law_after(model: Model, times: list[float], method: str, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +175,7 @@ def test_order_of_convergence(n: int, method: str, order: int) -> None:
 
     def law(t: float) -> tuple[Tensor, Tensor]:
         kernel = process.kernel(t)
-        mean, factor = kernel.mean[0], kernel.factor[0]
+        mean, factor = kernel.mean_coef[0], kernel.factor[0]
         return mean, 0.49 * torch.outer(mean, mean) + factor @ factor.mT
 
     mean, covariance = law(process.horizon)

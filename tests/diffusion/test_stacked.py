@@ -14,7 +14,7 @@ from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import network_of
 from mibench.diffusion.optimise import Callbacks, adam
-from mibench.diffusion.stacked import StackedTrainer, can_stack, clip_each, fastest, train_stacked
+from mibench.diffusion.stacked import StackedTrainer, can_stack, clip_each, measure_speed, train_stacked
 from mibench.diffusion.training import SingleTrainer, train
 from mibench_datasets import Digits
 from mibench_defenses import HOLD, VP
@@ -114,9 +114,9 @@ def test_every_model_is_clipped_by_itself() -> None:
 def test_measuring_leaves_models_and_generators_alone() -> None:
     models = blank(VP())
     before, state = states(models), torch.get_rng_state()
-    speed = fastest(VP(), models, MEMBERS, RECIPE, SEEDS, steps=2, warmup=1)
-    assert speed.alone > 0 and speed.together > 0
-    assert speed.pays == (speed.together < speed.alone)
+    speed = measure_speed(VP(), models, MEMBERS, RECIPE, SEEDS, steps=2, warmup=1)
+    assert speed.single > 0 and speed.stacked > 0
+    assert speed.pays == (speed.stacked < speed.single)
     torch.testing.assert_close(states(models), before, rtol=0, atol=0)
     assert all(p.grad is None for model in models for p in network_of(model).parameters())
     assert torch.equal(torch.get_rng_state(), state)
@@ -143,7 +143,9 @@ def test_what_can_train_together() -> None:
     assert not can_stack(VP(), [*models, exact])
     network_of(models[0]).network = nn.Sequential(network_of(models[0]).network, nn.Dropout(0.1))
     assert not can_stack(VP(), models[:1])
-    assert fastest(OwnLoss(), models[1:], MEMBERS[1:], RECIPE, SEEDS[1:], steps=1, warmup=0).together == float("inf")
+    assert measure_speed(OwnLoss(), models[1:], MEMBERS[1:], RECIPE, SEEDS[1:], steps=1, warmup=0).stacked == float(
+        "inf"
+    )
     with pytest.raises(ValueError, match="cannot train together"):
         train_stacked(OwnLoss(), models[1:], MEMBERS[1:], RECIPE, SEEDS[1:])
 
@@ -165,8 +167,8 @@ class Odd(VP):
 
 
 def test_a_network_that_cannot_be_stacked_trains_one_by_one() -> None:
-    speed = fastest(Odd(), blank(Odd()), MEMBERS, RECIPE, SEEDS, steps=1, warmup=0)
-    assert speed.together == float("inf") and not speed.pays
+    speed = measure_speed(Odd(), blank(Odd()), MEMBERS, RECIPE, SEEDS, steps=1, warmup=0)
+    assert speed.stacked == float("inf") and not speed.pays
 
 
 def test_a_loss_that_is_not_finite_is_reported() -> None:

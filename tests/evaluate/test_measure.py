@@ -85,7 +85,7 @@ class Counted(Defense):
             self.asked.append(len(u))
             return model.denoiser(u, kernel)
 
-        return Model(model.process, denoiser, model.shape, model.device, model.memory)
+        return Model(model.process, denoiser, model.shape, model.device, model.cache)
 
 
 def test_a_released_model_with_another_denoiser_shares_nothing(store, monkeypatch):
