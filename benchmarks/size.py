@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from mibench.plugins import load
+from mibench.results.facts import CellFacts
 from mibench.results.record import Record, read_record, write_record
 from mibench.results.store import Store
 from mibench.suite.cells import Cell
@@ -51,7 +52,7 @@ def make(folder: Path, store: Store, seeds: int) -> int:
     known = [read_record(path) for path in sorted(BOARD.glob("*/*/*-s[0-9].json"))]
     kinds: dict[tuple[str, bool], Iterator[Record]] = {}
     for name in ("digits", "swiss-roll"):
-        trained = [r for r in known if r.labels["dataset"] == name and r.cell["model"] == "trained"]
+        trained = [r for r in known if r.labels["dataset"] == name and r.cell.model == "trained"]
         kinds[name, True] = itertools.cycle([record for record in trained if record.attack])
         kinds[name, False] = itertools.cycle([record for record in trained if record.utility])
     cells = plan_cells(load(), load_suite(str(folder)).suite)
@@ -66,8 +67,8 @@ def make(folder: Path, store: Store, seeds: int) -> int:
 
 def renamed(record: Record, cell: Cell, weights: str) -> Record:
     """A record as that of another cell."""
-    model = record.model | {"key": cell.model_key, "digest": weights}
-    fields = {"key": cell.key(weights), "labels": cell.labels, "cell": cell.spec(), "model": model}
+    model = record.model.model_copy(update={"key": cell.model_key, "digest": weights})
+    fields = {"key": cell.key(weights), "labels": cell.labels, "cell": CellFacts(**cell.spec()), "model": model}
     return record.model_copy(update=fields).sealed()
 
 

@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mibench.metrics.membership import auroc, auroc_interval, ranks
-from mibench.results.record import (
-    AttackMetrics,
-    Estimate,
-    Record,
-    Setting,
-    Threshold,
-    UtilityMetrics,
-    packed,
-    record_path,
-    write_record,
-)
+from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold, UtilityMetrics, packed
+from mibench.results.record import Record, record_path, write_record
 
 MEMBERS, NONMEMBERS = 80, 320
 FEW = Estimate(value=None, reason="320 non-members; 1000 are needed")
+ENVIRONMENT = {
+    **dict.fromkeys(("python", "mibench", "numpy", "scipy", "scikit-learn", "chip"), "1.0"),
+    "torch": "2.11.0",
+    "device": "cpu",
+    "threads": 1,
+    "scoring_batch": 512,
+    "deterministic": True,
+}
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -65,6 +64,13 @@ def metrics(
     return AttackMetrics(**fields | values)
 
 
+def cell_facts(labels: dict[str, str], seed: int = 0, model: str = "trained", checkpoint: int = 0) -> dict[str, Any]:
+    """A cell of these components at version 1, without options."""
+    what = {kind: {"name": name, "version": 1, "options": {}} for kind, name in labels.items() if name != "utility"}
+    recipe = {"recipe": {"steps": 10}} if model == "trained" else {}
+    return {**what, **recipe, "seed": seed, "model": model, "checkpoint": checkpoint}
+
+
 def put(
     folder: Path, defense: str, attack: str, seed: int, /, model: str = "trained", checkpoint: int = 0, **values: Any
 ) -> Path:
@@ -75,9 +81,7 @@ def put(
         "key": f"{attack} {kind}",
         "status": "done",
         "labels": labels,
-        "cell": {"dataset": {"name": "digits"}, "seed": seed, "model": model}
-        | ({"recipe": {"steps": 10}} if model == "trained" else {})
-        | ({"checkpoint": checkpoint} if checkpoint else {}),
+        "cell": cell_facts(labels, seed, model, checkpoint),
         "split": {"fingerprint": "f", "near_duplicates": 2, "members": 100, "nonmembers": 400, "reference": 900},
         "model": {
             "key": kind,
@@ -88,7 +92,7 @@ def put(
             "heldout_loss": 0.35,
         },
         "cost": {"forwards": 3.0, "vjps": 1.0},
-        "environment": {"torch": "2.11.0", "threads": 1 + seed},
+        "environment": ENVIRONMENT | {"threads": 1 + seed},
         "seconds": 1.0,
     }
     path = folder / "records" / record_path(labels, seed, model, checkpoint)

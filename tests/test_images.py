@@ -262,7 +262,7 @@ def test_run_from_end_to_end(cli, tmp_path, pack):
     assert code == 0, out + err
     found = [read_record(file) for file in (tmp_path / "s" / "records").rglob("*.json")]
     record = next(record for record in found if record.attack)
-    options = record.cell["dataset"]["options"]
+    options = record.cell.dataset.options
     assert "path" not in options and len(options["content"]) == 64
     assert record.labels["dataset"] == f"images:members=20,nonmembers=20,reference=120,path={path},size=8"
 

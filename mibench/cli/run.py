@@ -241,8 +241,8 @@ def _report(plan: Any) -> None:
                 parts.append(f"{text} (n {used.n}, null {found.null:.2g})")
                 if found.kid is not None:
                     parts.append(f"{kernel_heading(found.space)} {found.kid:.3g}")
-        cost = f"{record.cost['forwards']:.0f} forwards"
-        cost += f" + {record.cost['vjps']:.0f} vjps" if record.cost["vjps"] else ""
-        parts.append(f"{cost} per sample")
-        parts.append(f"{record.seconds:.1f} s (+ {record.model['seconds']:.0f} s training)")
+        if record.cost:
+            vjps = f" + {record.cost.vjps:.0f} vjps" if record.cost.vjps else ""
+            parts.append(f"{record.cost.forwards:.0f} forwards{vjps} per sample")
+        parts.append(f"{record.seconds:.1f} s (+ {record.model.seconds or 0:.0f} s training)")
         print(f"{cell.title}: " + " · ".join(parts))

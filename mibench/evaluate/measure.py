@@ -25,6 +25,7 @@ from mibench.evaluate.models import open_model, training_data
 from mibench.evaluate.utility import utility_metrics
 from mibench.plugins import code_digest
 from mibench.results.attack_metrics import attack_metrics
+from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts
 from mibench.results.record import Record
 from mibench.results.store import Store
 from mibench.seeds import generator
@@ -234,21 +235,26 @@ class _Bench:
             status="n/a" if reason else "done",
             reason=reason,
             labels=cell.labels,
-            cell=cell.spec(),
-            split={
-                "fingerprint": data.fingerprint,
-                "near_duplicates": data.near_duplicates,
-                "members": len(data.members),
-                "nonmembers": len(data.nonmembers),
-                "reference": len(data.reference),
-            }
-            | ({"notes": list(data.notes)} if data.notes else {}),
-            model=model,
+            cell=CellFacts(**cell.spec()),
+            split=SplitFacts(
+                fingerprint=data.fingerprint,
+                near_duplicates=data.near_duplicates,
+                members=len(data.members),
+                nonmembers=len(data.nonmembers),
+                reference=len(data.reference),
+                notes=data.notes or None,
+            ),
+            model=ModelFacts(**model),
             attack=metrics if cell.attack else None,
             utility=None if cell.attack else metrics,
-            cost={"forwards": cost.forwards / scored, "vjps": cost.vjps / scored}
-            | ({"fit_forwards": fit.forwards, "fit_vjps": fit.vjps} if fit else {})
-            | ({"shadow_forwards": shadows.forwards / scored, "shadow_vjps": shadows.vjps / scored} if shadows else {}),
+            cost=CostFacts(
+                forwards=cost.forwards / scored,
+                vjps=cost.vjps / scored,
+                fit_forwards=fit.forwards if fit else None,
+                fit_vjps=fit.vjps if fit else None,
+                shadow_forwards=shadows.forwards / scored if shadows else None,
+                shadow_vjps=shadows.vjps / scored if shadows else None,
+            ),
             environment=_environment(self.device),
             code={kind: code for kind, part in cell.parts.items() if (code := code_digest(part))},
             seconds=round(seconds, 3),
@@ -412,14 +418,13 @@ def _scores(attacker: _Attacker, x: Tensor, batch: Tensor) -> dict[str, Tensor]:
     return {setting: values.detach().double().cpu() for setting, values in answer.items()}
 
 
-def _environment(device: str) -> dict[str, Any]:
-    chip = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
-    return {
-        "python": platform.python_version(),
+def _environment(device: str) -> Environment:
+    return Environment(
+        python=platform.python_version(),
         **VERSIONS,
-        "device": device,
-        "chip": chip,
-        "threads": torch.get_num_threads(),
-        "scoring_batch": BATCH,
-        "deterministic": device == "cpu",
-    }
+        device=device,
+        chip=torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        threads=torch.get_num_threads(),
+        scoring_batch=BATCH,
+        deterministic=device == "cpu",
+    )

@@ -17,7 +17,8 @@ from mibench.metrics.features import FeatureSpace
 from mibench.metrics.frechet import cached_reference, frechet, frechet_to, moments
 from mibench.metrics.inception import SIDE, Inception, asked_for
 from mibench.metrics.kid import kid
-from mibench.results.record import Distances, UtilityMetrics, digest_of
+from mibench.results.figures import Distances, UtilityMetrics
+from mibench.results.record import digest_of
 from mibench.results.store import Store
 from mibench.seeds import generator
 from mibench.suite.cells import Cell

@@ -337,7 +337,7 @@ class _Run:
 
     def _of(self, record: Record, cell: Cell) -> bool:
         """Whether a record is whole, and of a cell and its stored weights."""
-        weights = self.plan.weights(cell) or record.model.get("digest", "")
+        weights = self.plan.weights(cell) or record.model.digest
         known = (record.content_digest(), cell.key(weights), cell.labels)
         return (record.digest, record.key, record.labels) == known
 

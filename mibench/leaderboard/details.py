@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mibench.leaderboard.notes import Notes
 from mibench.leaderboard.tables import Board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, rates, table
 from mibench.metrics.headings import heading
+from mibench.results.facts import ModelFacts
 
 __all__ = ["settings", "sizes", "took", "training", "versions"]
 
@@ -36,26 +35,28 @@ def training(board: Board, dataset: str) -> str:
     """What the models were given and kept, and what the attacks cost."""
     defenses, rows = board.defenses(dataset), []
     for defense in defenses:
-        models = {record.model["key"]: record for record in board.records(dataset, defense)}
+        models = {record.model.key: record for record in board.records(dataset, defense)}
         facts = [models[key].model for key in sorted(models)]
-        gap = spread((f for f in facts if None not in _losses(f)), lambda f: _losses(f)[0] - _losses(f)[1])
-        row = [code(defense), distinct(f["steps"] for f in facts if f.get("steps"))]
-        row.append(distinct(f"{f['epochs_per_member']:g}" for f in facts if f.get("epochs_per_member")))
+        gap = spread(facts, _gap)
+        row = [code(defense), distinct(f.steps for f in facts if f.steps)]
+        row.append(distinct(f"{f.epochs_per_member:g}" for f in facts if f.epochs_per_member))
         rows.append([*row, number(gap.mean) if gap else MISSING])
     given = table(["defense", "steps", "epochs per member", "held-out − member loss"], rows)
     rows = [[code(a), *(_cost(board, dataset, d, a) for d in defenses)] for a in board.attacks(dataset)]
     return f"{given}\n\n{table(['evaluations', *map(code, defenses)], rows)}"
 
 
-def _losses(facts: dict[str, Any]) -> tuple[Any, Any]:
-    """The loss on held-out samples and on members, None where it is not known."""
-    return facts.get("heldout_loss"), facts.get("member_loss")
+def _gap(model: ModelFacts) -> float | None:
+    """The loss on held-out samples minus that on members, None where they were not measured."""
+    if model.heldout_loss is None or model.member_loss is None:
+        return None
+    return model.heldout_loss - model.member_loss
 
 
 def _cost(board: Board, dataset: str, defense: str, attack: str) -> str:
     costs = [r.cost for r in board.records(dataset, defense, attack) if r.attack]
     counts = [
-        tuple(spread(costs, lambda c, k=f"{part}{kind}": c.get(k)) for kind in ("forwards", "vjps"))  # type: ignore[misc]
+        tuple(spread(costs, lambda c, k=f"{part}{kind}": getattr(c, k)) for kind in ("forwards", "vjps"))  # type: ignore[misc]
         for part in ("", "shadow_", "fit_")
     ]
     asked = [f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else "" for forwards, vjps in counts]
@@ -73,8 +74,9 @@ def sizes(board: Board) -> str:
     rows = []
     for dataset in board.datasets():
         records, utilities = board.records(dataset), board.utilities(dataset)
-        row = [dataset, *(distinct(r.split[part] for r in records) for part in parts)]
-        close = spread([r.split for r in records], lambda s: s["near_duplicates"])
+        splits = [r.split for r in records if r.split]
+        row = [dataset, *(distinct(getattr(s, part) for s in splits) for part in parts)]
+        close = spread(splits, lambda s: s.near_duplicates)
         row.append(f"{close.mean:.1f}" if close else MISSING)
         row.append(distinct(f"{r.attack.members} v {r.attack.nonmembers}" for r in records if r.attack))
         for name in BASELINES:
@@ -92,7 +94,7 @@ def sizes(board: Board) -> str:
 def took(board: Board) -> str:
     """The wall time that the records tell of: of cells, and of the trainings of the models that they are of."""
     records = board.everything()
-    trained = {r.model["key"]: r.model.get("seconds") or 0.0 for r in records if not r.cell.get("checkpoint")}
+    trained = {r.model.key: r.model.seconds or 0.0 for r in records if not r.cell.checkpoint}
     cells, trainings = (
         f"{seconds / 60:.0f} min" for seconds in (sum(r.seconds for r in records), sum(trained.values()))
     )
@@ -101,7 +103,8 @@ def took(board: Board) -> str:
 
 def versions(board: Board) -> str:
     """Every different value of what the records say of where they were made."""
-    found = [record.environment for dataset in board.datasets() for record in board.records(dataset)]
+    records = [record for dataset in board.datasets() for record in board.records(dataset)]
+    found = [r.environment.model_dump() for r in records if r.environment]
     names = sorted({name for environment in found for name in environment})
     values = (f"{name} {distinct(e[name] for e in found if name in e)}" for name in names)
     return f"Made with: {' · '.join(values)}." if found else ""

@@ -13,8 +13,8 @@ from mibench.leaderboard.notes import Notes
 from mibench.leaderboard.tables import PLOT, Board, Spread, matched, open_board, spread
 from mibench.leaderboard.text import MISSING, code, distinct, number, numbers, rate, rates, signed, span, table
 from mibench.metrics.headings import heading, kernel_heading
+from mibench.results.figures import AttackMetrics, UtilityMetrics
 from mibench.results.folder import UTILITY
-from mibench.results.record import AttackMetrics, UtilityMetrics
 from mibench.suite.suite import suite_name
 
 __all__ = ["check", "render"]

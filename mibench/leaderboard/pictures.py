@@ -41,10 +41,10 @@ def draw(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> list[P
     panels: dict[str, dict[str, Tensor]] = {}
     datasets: dict[str, Dataset] = {}
     for dataset, record in found:
-        if record.cell["seed"] != found[0][1].cell["seed"] or not store.has("samples", record.key):
+        if record.cell.seed != found[0][1].cell.seed or not store.has("samples", record.key):
             continue
         if dataset.label not in panels:
-            data = split(dataset, record.cell["seed"])
+            data = split(dataset, record.cell.seed)
             panels[dataset.label] = {"members": data.members, "held out": data.reference}
             datasets[dataset.label] = dataset
         panels[dataset.label][record.labels["defense"]] = _samples(store, record)
@@ -65,18 +65,16 @@ def draw_each(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> l
         if not store.has("samples", record.key):
             continue
         cell, samples = record.cell, _samples(store, record)
-        name = record_path(
-            record.labels | {"attack": "samples"}, cell["seed"], cell["model"], cell.get("checkpoint", 0)
-        )
+        name = record_path(record.labels | {"attack": "samples"}, cell.seed, cell.model, cell.checkpoint)
         path = (out / name).with_suffix(".png")
         if (pixels := dataset.modality.grid(samples[:GRID])) is not None:
             from matplotlib.image import imsave
 
             paths.append(_written(path, partial(imsave, arr=pixels)))
         else:
-            sets = {record.labels["defense"]: samples, "held out": split(dataset, cell["seed"]).reference}
+            sets = {record.labels["defense"]: samples, "held out": split(dataset, cell.seed).reference}
             paths.append(_written(path, partial(_draw_figure, dataset, sets)))
-        shift, scale = record.model.get("normalisation", (0.0, 1.0))
+        shift, scale = record.model.normalisation or (0.0, 1.0)
         if (sound := dataset.sound(samples[:CLIPS] * scale + shift)) is not None:
             paths.append(_written(path.with_suffix(".wav"), partial(_write_wav, *sound)))
     return _some(paths)

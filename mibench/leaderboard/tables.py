@@ -16,8 +16,9 @@ from mibench.kinds import Tier
 from mibench.metrics.membership import auroc_score_interval, null_distance, paired_test, shuffled_auroc
 from mibench.names import split_list
 from mibench.recipe import Recipe
+from mibench.results.figures import AttackMetrics, UtilityMetrics
 from mibench.results.folder import UTILITY, read_folder
-from mibench.results.record import AttackMetrics, Record, UtilityMetrics
+from mibench.results.record import Record
 from mibench.suite.suite import Suite, checkpoint_steps, load_suite
 
 __all__ = [
@@ -229,11 +230,7 @@ class Board:
         if not mine or not its or defense == baseline:
             return None
         sides = [
-            {
-                record.cell["seed"]: record.attack
-                for record in self.records(dataset, name, found.attack)
-                if record.attack
-            }
+            {record.cell.seed: record.attack for record in self.records(dataset, name, found.attack) if record.attack}
             for name, found in ((defense, mine), (baseline, its))
         ]
         pairs = [(sides[0][seed], sides[1][seed]) for seed in sides[0] if seed in sides[1]]
@@ -271,7 +268,7 @@ class Board:
         """What an attack reaches on fresh data; one that never looks at a model, on the suite's own, once for each seed."""
         fresh = self.at("fresh")
         blind = {
-            record.cell["seed"]: record.attack
+            record.cell.seed: record.attack
             for record in self.records(dataset, attack=attack)
             if record.attack and record.attack.tier == "data"
         }
@@ -350,15 +347,15 @@ def _ordered(first: list[str], others: Iterable[str]) -> list[str]:
 def _strange(suite: Suite, record: Record) -> str | None:
     """What about a record the suite does not ask for; it may be of any defense and attack, that is how rows come in."""
     cell = record.cell
-    if cell["seed"] not in suite.seeds:
+    if cell.seed not in suite.seeds:
         return "another seed"
-    if cell["model"] == "trained":
-        recipe = cell.get("recipe", {})
-        if not _agrees(recipe, suite.recipe.get(cell["dataset"]["name"], {})):
+    if cell.model == "trained":
+        recipe = cell.recipe or {}
+        if not _agrees(recipe, suite.recipe.get(cell.dataset.name, {})):
             return "another recipe"
-        if cell.get("checkpoint", 0) not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
+        if cell.checkpoint not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
             return "another checkpoint"
-    if cell.get("utility", suite.utility.model_dump(mode="json")) != suite.utility.model_dump(mode="json"):
+    if cell.utility not in (None, suite.utility.model_dump(mode="json")):
         return "another measure of utility"
     return None
 
@@ -398,8 +395,8 @@ def open_board(folder: Path) -> Board:
     kinds: dict[tuple[str, int], dict[tuple[str, str, str], list[Record]]] = {}
     strange = [_strange(suite, record) for record in records]
     shown = [record for record, reason in zip(records, strange, strict=True) if reason is None]
-    for record in sorted(shown, key=lambda r: suite.seeds.index(r.cell["seed"])):
-        labels, kind = record.labels, (record.cell["model"], record.cell.get("checkpoint", 0))
+    for record in sorted(shown, key=lambda r: suite.seeds.index(r.cell.seed)):
+        labels, kind = record.labels, (record.cell.model, record.cell.checkpoint)
         cells = kinds.setdefault(kind, {})
         cells.setdefault((labels["dataset"], labels["defense"], labels["attack"]), []).append(record)
     ordered = {kind: dict(sorted(cells.items())) for kind, cells in sorted(kinds.items())}

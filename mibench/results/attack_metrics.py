@@ -19,7 +19,7 @@ from mibench.metrics.membership import (
     tpr_at_fpr,
     tpr_interval,
 )
-from mibench.results.record import AttackMetrics, Estimate, Setting, Threshold, packed
+from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold, packed
 
 __all__ = ["attack_metrics"]
 

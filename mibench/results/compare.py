@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mibench.results.facts import Environment
 from mibench.results.record import Record
 
 __all__ = ["Verdict", "compare"]
@@ -32,19 +33,23 @@ def compare(old: Record, new: Record) -> tuple[Verdict, str]:
         return "differs", f"it was {_outcome(old)}, and is {_outcome(new)}"
     if (old.key, old.attack, old.utility) == (new.key, new.attack, new.utility):
         return "same", "same key, same scores" if old.attack else "same key"
-    places = [(name, old.environment.get(name), new.environment.get(name)) for name in ALIKE]
-    apart = [f"{name} {one} and {other}" for name, one, other in places if one != other]
-    if not (old.environment.get("deterministic", True) and new.environment.get("deterministic", True)):
-        apart.append("a device that is not deterministic")
-    company = [record.model.get("together") or 1 for record in (old, new)]
+    apart = _other_conditions(old.environment, new.environment) if old.environment and new.environment else []
+    company = [record.model.together or 1 for record in (old, new)]
     if company[0] != company[1]:
         apart.append(f"trained with {company[0] - 1} others and with {company[1] - 1}")
     if not apart:
-        what = "weights" if old.model.get("digest") != new.model.get("digest") else "scores"
+        what = "weights" if old.model.digest != new.model.digest else "scores"
         what = "figures" if what == "scores" and _scored(old) == _scored(new) else what
         return "differs", f"its {what} are others, on the same device type and library versions"
     close, figures = _close(old, new)
     return ("agrees" if close else "differs"), f"{figures}; {', '.join(apart)}"
+
+
+def _other_conditions(old: Environment, new: Environment) -> list[str]:
+    """Why the scores need not be the same."""
+    one, other = old.model_dump(), new.model_dump()
+    apart = [f"{name} {one[name]} and {other[name]}" for name in ALIKE if one[name] != other[name]]
+    return apart if old.deterministic and new.deterministic else [*apart, "a device that is not deterministic"]
 
 
 def _outcome(record: Record) -> str:

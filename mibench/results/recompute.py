@@ -16,7 +16,7 @@ from mibench.metrics.membership import (
     tpr_at_fpr,
     tpr_interval,
 )
-from mibench.results.record import AttackMetrics, Estimate, Setting
+from mibench.results.figures import AttackMetrics, Estimate, Setting
 
 __all__ = ["differences"]
 

@@ -14,9 +14,9 @@ from mibench.defenses import Defense
 from mibench.errors import MibenchError
 from mibench.plugins import code_digest
 from mibench.results.compare import compare
-from mibench.results.folder import missing_fields
+from mibench.results.figures import Estimate
 from mibench.results.recompute import differences
-from mibench.results.record import FORMAT, Estimate, Record, canonical, digest_of, read_record, record_path
+from mibench.results.record import FORMAT, Record, canonical, digest_of, read_record, record_path
 
 __all__ = ["checked", "moved", "recoded", "validate"]
 
@@ -53,9 +53,6 @@ def checked(folder: Path, versions: Versions, known: Known) -> tuple[list[str], 
             record = read_record(path)
         except MibenchError as error:
             problems.append(f"records/{where}: {str(error).replace(str(path), 'this file')}")
-            continue
-        if missing := missing_fields(record):
-            problems.append(f"records/{where}: lacks {', '.join(missing)}")
             continue
         records[where] = record
         found = [*_identity(where, record), *_stale(record, versions), *_numbers(record)]
@@ -99,20 +96,18 @@ def recoded(records: Iterable[Record], versions: Versions, known: Known) -> list
 
 
 def _identity(where: str, record: Record) -> Iterator[str]:
-    if record.key != digest_of({"format": FORMAT, "weights": record.model.get("digest", ""), **record.cell}):
-        yield "its key is not that of its cell and weights"
     cell = record.cell
-    if where != (path := record_path(record.labels, cell["seed"], cell["model"], cell.get("checkpoint", 0))):
+    if record.key != digest_of({"format": FORMAT, "weights": record.model.digest, **cell.model_dump(mode="json")}):
+        yield "its key is not that of its cell and weights"
+    if where != (path := record_path(record.labels, cell.seed, cell.model, cell.checkpoint)):
         yield f"belongs at records/{path}"
 
 
 def _stale(record: Record, versions: Versions) -> Iterator[str]:
-    for kind in ("dataset", "defense", "attack"):
-        spec = record.cell.get(kind) or {}
-        name, version = spec.get("name", ""), spec.get("version", 0)
-        now = versions.get((kind, str(name)), version)
-        if version < now:
-            yield f"is stale: {kind} {name} was at version {version} and is now at {now}"
+    for kind, spec in record.cell.components().items():
+        now = versions.get((kind, spec.name), spec.version)
+        if spec.version < now:
+            yield f"is stale: {kind} {spec.name} was at version {spec.version} and is now at {now}"
 
 
 def _numbers(record: Record) -> Iterator[str]:
@@ -138,11 +133,12 @@ def _numbers(record: Record) -> Iterator[str]:
 
 def _declared(record: Record, known: Known) -> Iterator[str]:
     """What the components that a record names would not say of themselves."""
-    parts = {kind: known(kind, record.labels[kind]) for kind in ("dataset", "defense", "attack")}
+    specs = record.cell.components()
+    parts = {kind: known(kind, record.labels[kind]) for kind in specs}
     for kind, part in parts.items():
-        if part is not None and part.spec() != record.cell.get(kind):
+        if part is not None and part.spec() != specs[kind].model_dump(mode="json"):
             yield f"its {kind} is not what its label {record.labels[kind]} stands for"
-    attack, defense, told = parts["attack"], parts["defense"], record.attack
+    attack, defense, told = parts.get("attack"), parts["defense"], record.attack
     if told is None or not isinstance(attack, Attack):
         return
     if told.tier != attack.tier:
@@ -163,18 +159,18 @@ def _disagreements(records: dict[str, Record]) -> Iterator[str]:
     for where, record in records.items():
         keys[record.key].append(where)
         if record.status != "failed":
-            models[record.model["key"]].append(where)
-            splits[canonical([record.cell["dataset"], record.cell["seed"]])].append(where)
-        if "recipe" in record.cell:
+            models[record.model.key].append(where)
+            splits[canonical([record.cell.dataset.model_dump(mode="json"), record.cell.seed])].append(where)
+        if record.cell.recipe is not None:
             known = recipes.setdefault(record.labels["dataset"], where)
-            if record.cell["recipe"] != records[known].cell["recipe"]:
+            if record.cell.recipe != records[known].cell.recipe:
                 yield f"{where}: another recipe than records/{known}; run the suite again"
     for first, *others in keys.values():
         yield from (f"{other}: has the same key as records/{first}" for other in others)
     for groups, same, part, fact in ((models, "model", "model", "digest"), (splits, "dataset", "split", "fingerprint")):
         what = {"model": "weights", "split": "split"}[part]
         for first, *others in groups.values():
-            its = getattr(records[first], part)[fact]
+            its = getattr(getattr(records[first], part), fact)
             for other in others:
-                if (mine := getattr(records[other], part)[fact]) != its:
+                if (mine := getattr(getattr(records[other], part), fact)) != its:
                     yield f"{other}: same {same} as records/{first}, but another {what} ({mine[:12]} and {its[:12]})"

@@ -124,10 +124,10 @@ def _needed(store: Store, plans: list[Plan]) -> dict[str, set[str]]:
 
 def _add(found: dict[str, set[str]], digests: set[str], record: Record) -> None:
     """What a record stands on: its model, its scores or samples, and its shadow models, which it names by their digests."""
-    found["models"].add(str(record.model.get("key")))
+    found["models"].add(record.model.key)
     for kind in ("scores", "samples"):
         found[kind].add(record.key)
-    digests.update(map(str, record.model.get("shadows", ())))
+    digests.update(record.model.shadows or ())
 
 
 def _size(path: Path) -> int:

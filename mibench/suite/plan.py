@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mibench.errors import MibenchError, one_line
+from mibench.results.facts import CellFacts, ModelFacts
 from mibench.results.record import OutdatedError, Record, read_record
 from mibench.results.store import Store
 from mibench.suite.cells import Cell
@@ -65,8 +66,8 @@ class Plan:
                 return "stale", str(error)
             except MibenchError as error:
                 return "broken", str(error)
-            digest = (weights or self.weights)(cell) or record.model.get("digest", "")
-            if record.model.get("key") != cell.model_key or record.key != cell.key(digest):
+            digest = (weights or self.weights)(cell) or record.model.digest
+            if record.model.key != cell.model_key or record.key != cell.key(digest):
                 return "stale", "its options, a version or the model's weights have changed"
             return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
         return "missing", ""
@@ -81,11 +82,8 @@ class Plan:
             status="failed",
             reason=FOLDERS.sub("", one_line(reason)),
             labels=cell.labels,
-            cell=cell.spec(),
-            split={},
-            model={"key": cell.model_key} | ({"digest": weights} if weights else {}),
-            cost={},
-            environment={},
+            cell=CellFacts(**cell.spec()),
+            model=ModelFacts(key=cell.model_key, digest=weights or ""),
             seconds=0.0,
         ).sealed()
 

@@ -15,6 +15,7 @@ from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.errors import Diverged, NotApplicable
 from mibench.plugins import load
+from mibench.results.facts import CostFacts
 from mibench.results.store import Store
 from mibench_defenses import VP
 
@@ -61,7 +62,7 @@ def test_no_point_is_evaluated_twice(store, tmp_path, count, asked, evaluations)
     assert not outcome.failures and counts(outcome) == (asked, evaluations)
     for one in cells:
         record = outcome.records[one.labels["attack"]]
-        assert record.cost["forwards"] == (count if one.attack.name == "loss" else count + 1)
+        assert record.cost.forwards == (count if one.attack.name == "loss" else count + 1)
         apart = Store(tmp_path / f"apart-{one.attack.name}")
         made([one], apart)
         alone = judged([one], apart).records[one.labels["attack"]]
@@ -432,14 +433,10 @@ def test_what_is_asked_in_learning_and_of_shadow_models_is_counted(store):
     ]
     made(cells, store)
     found = judged(cells, store).records
-    assert found["pia"].cost == {"forwards": 8, "vjps": 0}
-    assert found["loss-vector:times=[0.1],draws=3"].cost == {
-        "forwards": 3,
-        "vjps": 0,
-        "fit_forwards": 3 * 12,
-        "fit_vjps": 0,
-    }
-    assert found["lira:shadows=2,draws=2,times=[0.1]"].cost == {
-        **{"forwards": 2, "vjps": 0, "fit_forwards": 2 * 2 * 12, "fit_vjps": 0},
-        **{"shadow_forwards": 2 * 2, "shadow_vjps": 0},
-    }
+    assert found["pia"].cost == CostFacts(forwards=8, vjps=0)
+    assert found["loss-vector:times=[0.1],draws=3"].cost == CostFacts(
+        forwards=3, vjps=0, fit_forwards=3 * 12, fit_vjps=0
+    )
+    assert found["lira:shadows=2,draws=2,times=[0.1]"].cost == CostFacts(
+        forwards=2, vjps=0, fit_forwards=2 * 2 * 12, fit_vjps=0, shadow_forwards=2 * 2, shadow_vjps=0
+    )

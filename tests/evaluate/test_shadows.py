@@ -86,7 +86,7 @@ def test_shadows_of_a_trained_model_are_named_in_its_record(store):
     made([one], store)
     record = judged([one], store).records["spy"]
     digests = [store.meta("models", shadow.model_key)["digest"] for shadow in one.shadows()]
-    assert record.model["shadows"] == digests and len({*digests, record.model["digest"]}) == 4
+    assert record.model.shadows == tuple(digests) and len({*digests, record.model.digest}) == 4
     assert record.attack.tier == "shadows"
 
 
@@ -137,7 +137,7 @@ def test_records_of_a_checkpoint(store):
     end, half = (judged(cells[k : k + 2], store) for k in (0, 2))
     for name in ("pia", "lira:shadows=3"):
         then, now = half.records[name], end.records[name]
-        assert then.cell["checkpoint"] == 5 and "checkpoint" not in now.cell
+        assert (then.cell.checkpoint, now.cell.checkpoint) == (5, 0)
         assert then.key != now.key and then.attack.scores != now.attack.scores
     assert [one.path.rpartition("/")[2] for one in cells] == [
         "pia-s0.json",
@@ -145,7 +145,7 @@ def test_records_of_a_checkpoint(store):
         "pia-at5-s0.json",
         "lira_shadows_3-at5-s0.json",
     ]
-    assert half.records["lira:shadows=3"].model["shadows"] != end.records["lira:shadows=3"].model["shadows"]
+    assert half.records["lira:shadows=3"].model.shadows != end.records["lira:shadows=3"].model.shadows
 
 
 def planned(**changes):

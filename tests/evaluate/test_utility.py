@@ -14,6 +14,7 @@ from mibench.evaluate import utility
 from mibench.evaluate.utility import gaussian
 from mibench.metrics.frechet import frechet
 from mibench.metrics.kid import kid
+from mibench.results.facts import CostFacts
 from mibench.results.store import Store
 from mibench.suite.cells import Utility
 
@@ -27,7 +28,7 @@ def test_the_exact_model_generates_the_data(tmp_path, defense, dataset):
     assert not outcome.failures
     record = outcome.records["utility"]
     utility = record.utility
-    assert utility.n == 1000 and record.cost == {"forwards": 50.0, "vjps": 0.0}
+    assert utility.n == 1000 and record.cost == CostFacts(forwards=50, vjps=0)
     assert abs(utility.fraction) <= 0.25
     assert utility.copied >= 0.9
     assert utility.gauss > 2 * utility.copies > utility.null

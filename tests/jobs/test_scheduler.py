@@ -127,7 +127,7 @@ def test_a_suite_runs_resumes_and_takes_another_attack_without_retraining(suite,
     assert {path: stamp for path, stamp in stamps(suite / "records").items() if path in before} == before
 
     record = read_record(next(iter(before)))
-    assert record.split["fingerprint"] and record.model["digest"] and record.environment["torch"]
+    assert record.split.fingerprint and record.model.digest and record.environment.torch
     attacked = read_record(suite / "records" / "digits_members_20_nonmembers_40_reference_200" / "vp" / "pia-s0.json")
     assert attacked.cost == {"forwards": 8.0, "vjps": 0.0}
     assert attacked.attack.members == 16 and attacked.attack.nonmembers == 32
@@ -182,8 +182,8 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
         *(f"{attack}{kind}-s0.json" for attack in ("pia", "lira_shadows_3") for kind in kinds),
     }
     halves = [read_record(names[f"lira_shadows_3{kind}-s0.json"]) for kind in kinds[:2]]
-    assert [record.model["steps"] for record in halves] == [30, 15]
-    assert all(len(record.model["shadows"]) == 3 and record.attack.tier == "shadows" for record in halves)
+    assert [record.model.steps for record in halves] == [30, 15]
+    assert all(len(record.model.shadows) == 3 and record.attack.tier == "shadows" for record in halves)
     assert read_record(names["pia-exact-s0.json"]).attack.calibrated.auroc.value > 0.9
 
     before = stamps(suite / "records")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_records import attacked, metrics, put, sampled, scores
+from made_records import attacked, cell_facts, metrics, put, sampled, scores
 
 from mibench.leaderboard.tables import Board, matched, mean_difference, mean_interval, open_board
 from mibench.metrics.membership import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
-from mibench.results.record import Estimate
+from mibench.results.figures import Estimate
 
 SUITE = """
 datasets = ["digits"]
@@ -209,12 +209,13 @@ def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path
     attacked(folder, "vp", "loss", 0.6, 0.6, 0.6)
     attacked(folder, "mine", "new", 0.7, checkpoint=5)
     attacked(folder, "mine", "new", 0.7, checkpoint=4)
-    cell = {"dataset": {"name": "digits"}, "seed": 1, "model": "trained", "recipe": {"steps": 10, "width": 8}}
+    labels = {"dataset": "digits", "defense": "mine", "attack": "new"}
+    cell = cell_facts(labels, seed=1) | {"recipe": {"steps": 10, "width": 8}}
     put(folder, "mine", "new", 1, cell=cell, attack=metrics(scores(0.7)))
     put(folder, "mine", "newer", 1, cell=cell | {"recipe": {"steps": 11}}, attack=metrics(scores(0.7)))
     how = {"samples": 1000, "evaluations": 50, "method": "multistep", "grid": "quadratic"}
     for name, utility in (("same", how), ("other", how | {"samples": 999})):
-        put(folder, name, "utility", 1, cell=cell | {"utility": utility}, status="n/a", reason="why")
+        put(folder, name, "utility", 1, cell=cell | {"attack": None, "utility": utility}, status="n/a", reason="why")
     board = open_board(folder)
     assert board.strange == {
         **{"another seed": 1, "another recipe": 1, "another checkpoint": 1, "another measure of utility": 1}

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_records import metrics, scores
+from made_records import ENVIRONMENT, metrics, scores
 
 from mibench.metrics.membership import auroc
 from mibench.results.attack_metrics import attack_metrics
-from mibench.results.record import FORMAT, METRICS, AttackMetrics, Estimate, Record, digest_of, packed, write_record
+from mibench.results.figures import METRICS, AttackMetrics, Estimate, packed
+from mibench.results.record import FORMAT, Record, digest_of, write_record
 from mibench.results.validate import validate
 from mibench.suite.cells import Cell
 from mibench_attacks import SecMI
@@ -38,21 +39,27 @@ def told(areas: dict[str, float], members: int = 80, nonmembers: int = 320) -> A
 
 
 ATTACK = told(AREAS)
+NAMES = {"dataset": "digits", "defense": "vp", "attack": "loss"}
+SPLIT = {"fingerprint": "f", "near_duplicates": 0, "members": 10, "nonmembers": 10, "reference": 10}
+
+
+def cell(**changes: Any) -> dict[str, Any]:
+    """What the cell's key is computed from; the components are at version 2."""
+    parts = {kind: {"name": name, "version": 2, "options": {}} for kind, name in NAMES.items()}
+    return {**parts, "seed": 0, "model": "trained", **changes}
 
 
 def record(auroc: Estimate | None = None, **changes: Any) -> Record:
     """A record that belongs at ``PATH``, its key right unless it is among the changes."""
     chosen = dict.fromkeys(("published", "calibrated", "oracle"), ATTACK.calibrated.model_copy(update={"auroc": auroc}))
-    names = {"dataset": "digits", "defense": "vp", "attack": "loss"}
-    parts = {kind: {"name": name, "version": 2, "options": {}} for kind, name in names.items()}
     values: dict[str, Any] = {
         "status": "done",
-        "labels": names,
-        "cell": {**parts, "seed": 0, "model": "trained"},
-        "split": {"fingerprint": "f", "near_duplicates": 0, "members": 10, "nonmembers": 10, "reference": 10},
+        "labels": NAMES,
+        "cell": cell(),
+        "split": SPLIT,
         "model": {"key": "m", "digest": "w"},
         "cost": {"forwards": 1.0, "vjps": 0.0},
-        "environment": {},
+        "environment": ENVIRONMENT,
         "seconds": 1.0,
         "attack": ATTACK.model_copy(update=chosen if auroc else {}),
     } | changes
@@ -66,7 +73,7 @@ def put(folder: Path, made: Record, path: str = PATH) -> Path:
 
 
 def seed(number: int, **changes: Any) -> Record:
-    return record(cell={**record().cell, "seed": number}, **changes)
+    return record(cell=cell(seed=number), **changes)
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_paths_are_those_of_cells(tmp_path: Path, model: Any) -> None:
     labels = {"dataset": "digits:members=20", "defense": "hold3", "attack": "pia:times=[0.1,0.2]"}
     parts: dict[str, Any] = {kind: SimpleNamespace(label=label) for kind, label in labels.items()}
     path = Cell(**parts, seed=4, model_kind=model, recipe=None, utility=None).path  # type: ignore[arg-type]
-    put(tmp_path, record(labels=labels, cell={**record().cell, "seed": 4, "model": model}), path)
+    put(tmp_path, record(labels=labels, cell=cell(seed=4, model=model)), path)
     assert validate(tmp_path) == []
 
 
@@ -106,10 +113,20 @@ def test_not_finite(tmp_path: Path) -> None:
 
 
 def test_lacking(tmp_path: Path) -> None:
-    put(tmp_path, record(model={"digest": "w"}, attack=None))
-    assert validate(tmp_path) == [f"records/{PATH}: lacks model.key, attack"]
-    put(tmp_path, record(status="n/a", attack=None))
-    assert validate(tmp_path) == [f"records/{PATH}: lacks reason"]
+    path = put(tmp_path, record())
+    sound = json.loads(path.read_text())
+    for part, names in ((None, ["attack", "cost"]), (None, ["split"]), ("model", ["key"]), ("labels", ["defense"])):
+        broken = json.loads(path.read_text())
+        for name in names:
+            del (broken[part] if part else broken)[name]
+        path.write_text(json.dumps(broken))
+        (problem,) = validate(tmp_path)
+        assert problem.startswith(f"records/{PATH}: ") and all(name in problem for name in names if part != "labels")
+        path.write_text(json.dumps(sound))
+    for status in ("n/a", "failed"):
+        path.write_text(json.dumps(sound | {"status": status}))
+        (problem,) = validate(tmp_path)
+        assert "lacks reason" in problem
 
 
 def test_key(tmp_path: Path) -> None:
@@ -119,15 +136,14 @@ def test_key(tmp_path: Path) -> None:
 
 def test_a_failed_cell_is_no_problem(tmp_path: Path) -> None:
     """With its model's weights or, where that could not be made, without."""
-    bare: dict[str, Any] = {"status": "failed", "attack": None, "split": {}, "cost": {}, "reason": "was killed"}
+    bare: dict[str, Any] = {"status": "failed", "reason": "was killed"}
+    bare |= dict.fromkeys(("attack", "split", "cost", "environment"))
     put(tmp_path, record())
     put(tmp_path, seed(1, model={"key": "m", "digest": "w"}, **bare), "digits/vp/loss-s1.json")
-    parts = {**record().cell, "seed": 2}
+    parts = cell(seed=2)
     key = digest_of({"format": FORMAT, "weights": "", **parts})
     put(tmp_path, record(cell=parts, key=key, model={"key": "m2"}, **bare), "digits/vp/loss-s2.json")
     assert validate(tmp_path) == []
-    put(tmp_path, seed(3, model={"key": "m3"}, key="k", **bare | {"reason": None}), "digits/vp/loss-s3.json")
-    assert validate(tmp_path) == ["records/digits/vp/loss-s3.json: lacks reason"]
 
 
 def test_wrong_path(tmp_path: Path) -> None:
@@ -151,14 +167,14 @@ def test_one_model_with_two_weights(tmp_path: Path) -> None:
 def test_one_dataset_with_two_splits(tmp_path: Path) -> None:
     """Of one seed; attacks on two splits cannot be paired."""
     put(tmp_path, record())
-    other = record().split | {"fingerprint": "g"}
+    other = SPLIT | {"fingerprint": "g"}
     put(tmp_path, seed(1, split=other, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
     assert validate(tmp_path) == []
     labels = record().labels | {"defense": "wave"}
-    cell = {**record().cell, "defense": {"name": "wave", "version": 2, "options": {}}}
+    on_wave = cell(defense={"name": "wave", "version": 2, "options": {}})
     put(
         tmp_path,
-        record(labels=labels, cell=cell, split=other, model={"key": "e", "digest": "w2"}),
+        record(labels=labels, cell=on_wave, split=other, model={"key": "e", "digest": "w2"}),
         "digits/wave/loss-s0.json",
     )
     problem = f"records/digits/wave/loss-s0.json: same dataset as records/{PATH}, but another split (g and f)"
@@ -238,15 +254,15 @@ def test_figures_that_do_not_follow_from_the_record(tmp_path: Path, path: str, v
 def test_what_the_components_say_otherwise(tmp_path: Path) -> None:
     """Tier, adaptive and the published setting are theirs to say; a stale record is only called stale."""
     parts: dict[str, Any] = {"attack": LOSS, "defense": VP()}
-    cell = {**record().cell, "attack": LOSS.spec(), "defense": VP().spec()}
+    specs = cell(attack=LOSS.spec(), defense=VP().spec())
 
     def known(kind: str, label: str) -> Any:
         return parts.get(kind)
 
-    put(tmp_path, record(cell=cell))
+    put(tmp_path, record(cell=specs))
     assert validate(tmp_path, known=known) == []
     wrong = {"tier": "samples", "adaptive": True, "published": ATTACK.calibrated}
-    put(tmp_path, record(cell=cell, attack=ATTACK.model_copy(update=wrong)))
+    put(tmp_path, record(cell=specs, attack=ATTACK.model_copy(update=wrong)))
     assert validate(tmp_path) == []
     assert validate(tmp_path, known=known) == [
         f"records/{PATH}: its tier is samples, that of loss is network",
@@ -306,10 +322,10 @@ def test_all_at_once(tmp_path: Path) -> None:
 
 def test_trainings_that_do_not_compare(tmp_path: Path) -> None:
     """Records of a suite whose recipe was changed, and that was not run to its end since."""
-    put(tmp_path, record(cell={**record().cell, "recipe": {"steps": 60}}))
+    put(tmp_path, record(cell=cell(recipe={"steps": 60})))
     put(tmp_path, seed(1, model={"key": "m1", "digest": "w1"}), "digits/vp/loss-s1.json")
     assert validate(tmp_path) == []
-    other = record(cell={**record().cell, "seed": 2, "recipe": {"steps": 50}}, model={"key": "m2", "digest": "w2"})
+    other = record(cell=cell(seed=2, recipe={"steps": 50}), model={"key": "m2", "digest": "w2"})
     put(tmp_path, other, "digits/vp/loss-s2.json")
     (problem,) = validate(tmp_path)
     assert problem.startswith("records/digits/vp/loss-s2.json: another recipe than records/digits/vp/loss-s0.json")

@@ -1,0 +1,130 @@
+"""The figures of a record: privacy, from an attack's scores, and utility, from a model's samples."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from mibench.kinds import Tier
+from mibench.results.facts import Strict, optional
+
+__all__ = ["METRICS", "AttackMetrics", "Distances", "Estimate", "Setting", "Threshold", "UtilityMetrics", "packed"]
+
+METRICS = 3
+"""The version of the metrics; raise it when a figure is added or computed otherwise, then run ``mibench upgrade``."""
+
+
+class Estimate(Strict):
+    """A number with its 95 % interval, or null with the reason why it could not be computed."""
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+    reason: str | None = None
+
+
+class Threshold(Strict):
+    """What an attack reaches on the evaluation split at the threshold that is best on the calibration split.
+
+    Attributes:
+        accuracy: balanced accuracy, (TPR + TNR) / 2.
+        tpr, fpr: the realised rates.
+        epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that leaks as much.
+    """
+
+    accuracy: Estimate
+    tpr: float
+    fpr: float
+    epsilon: float
+
+
+class Setting(Strict):
+    """What an attack reaches at one of its settings, on the evaluation split."""
+
+    setting: str
+    auroc: Estimate
+    tpr: dict[str, Estimate]
+    fixed: Threshold
+
+
+class AttackMetrics(Strict):
+    """Privacy.
+
+    Attributes:
+        settings: the AUROC of every setting on the calibration and on the evaluation split.
+        published: the setting of the paper.
+        calibrated: the setting with the largest AUROC on the calibration split: the headline.
+        oracle: the setting with the largest AUROC on the evaluation split, chosen on the samples it is reported on.
+        ranks: of members and non-members at the calibrated setting, pooled, on the evaluation split; unsigned 16-bit (32-bit
+            where there are more) little-endian numbers in base64. They stand for the scores in every rank statistic.
+        tier: what the attacker must have, see ``Attack.tier``.
+        adaptive: whether the attack was made for this kind of defense.
+        version: of the metrics; a record of an older one is made anew from the stored scores.
+    """
+
+    settings: dict[str, tuple[float, float]]
+    published: Setting
+    calibrated: Setting
+    oracle: Setting
+    ranks: tuple[str, str]
+    tier: Tier
+    adaptive: bool
+    version: int = METRICS
+    members: int
+    nonmembers: int
+    scores: str = Field(description="sha256 of the raw scores")
+
+    def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``ranks`` of members and non-members as arrays."""
+        return _unpacked(self.ranks[0], self.members), _unpacked(self.ranks[1], self.nonmembers)
+
+
+def packed(numbers: NDArray[np.int64]) -> str:
+    """Ranks as text, see ``AttackMetrics.ranks``."""
+    return base64.b64encode(numbers.astype("<u4" if numbers.max(initial=0) > 65535 else "<u2").tobytes()).decode()
+
+
+def _unpacked(text: str, count: int) -> NDArray[np.int64]:
+    raw = base64.b64decode(text)
+    return np.frombuffer(raw, "<u2" if len(raw) == 2 * count else "<u4").astype(np.int64)
+
+
+class Distances(Strict):
+    """Fréchet distances to the reference in one named feature space.
+
+    Attributes:
+        distance: of the model's samples.
+        copies: of resampled members.
+        gauss: of a Gaussian with the members' mean and covariance, clipped to their range.
+        null: between two halves of the reference.
+        fraction: (distance − copies) / (gauss − copies): 0 for copies of the data, 1 and more for what is no better than a
+            Gaussian.
+        kid: the kernel distance of the model's samples; None in records from before it was measured.
+    """
+
+    space: str
+    distance: float
+    copies: float
+    gauss: float
+    null: float
+    fraction: float
+    kid: float | None = optional()
+
+
+class UtilityMetrics(Distances):
+    """Utility, in the feature space of the data's modality, all with ``n`` samples.
+
+    Attributes:
+        inception: the same distances with Inception features, for images where their weights were at hand.
+        copied: share of samples nearer to a member than all but 1 % of the reference are.
+        members_distance: of the model's samples to the members.
+    """
+
+    n: int
+    reference: int
+    inception: Distances | None = optional()
+    copied: float
+    members_distance: float
+    samples: str = Field(description="sha256 of the samples")
