@@ -15,17 +15,17 @@ from mibench.errors import MibenchError, one_line
 __all__ = ["main"]
 
 COMMANDS = {
-    "run": "train, attack, measure and record: one cell, or a whole suite; run it again to resume",
-    "status": "what of a suite is done, missing, stale or failed",
-    "log": "what the job of a cell has printed, with the traceback of what went wrong",
-    "ls": "the datasets, defenses and attacks that are registered, with their options",
-    "plugins": "the plugins, and what is wrong with broken ones",
-    "leaderboard": "regenerate the README.md of a suite from its records (--check compares instead)",
-    "validate": "check the records of a suite: schema, digests, keys, duplicates, stale ones",
-    "verify": "compute some cells of a suite from scratch, and compare them with their records",
-    "cache": "what the store holds, and what of it nothing needs; --prune deletes that",
-    "bound": "the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ), printed and plotted",
-    "samples": "draw a picture of the samples of every defense of a suite",
+    "run": "train, attack and measure: one cell or a whole suite; the same command again resumes",
+    "status": "count the cells of a suite that are done, missing, stale or failed",
+    "log": "print the output of the job that ran a cell, with the traceback of an error",
+    "ls": "list all datasets, defenses and attacks, with their options",
+    "plugins": "list all plugins and the problems of broken ones",
+    "leaderboard": "write the README.md of a suite from its records; --check only compares",
+    "validate": "check the records of suites: schema, digests, keys, duplicates, stale records, figures",
+    "verify": "compute some cells of a suite from scratch and compare them with their records",
+    "cache": "show what the store holds and what is not needed; --prune deletes what is not needed",
+    "bound": "print and plot the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ)",
+    "samples": "draw a picture of the samples that the models of a suite generate",
 }
 
 
@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parser = Parser(
         prog="mibench",
-        description="Membership inference attacks against diffusion models, and the defenses against them.",
-        epilog="exit codes: 0 done · 1 some cell failed or a check differs · 2 wrong usage · 130, 143, 129 stopped",
+        description="A benchmark of membership inference attacks on diffusion models and of defenses against them.",
+        epilog="exit codes: 0 done · 1 a cell failed or a check found a difference · 2 wrong usage · "
+        "130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)

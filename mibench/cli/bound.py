@@ -11,27 +11,35 @@ from mibench.cli.common import add_plugins
 __all__ = ["arguments", "main"]
 
 COVERS = (
-    "It covers one release of one noised state u_t, its auxiliaries included, against any attacker. It does not cover the\n"
-    "trained network, which has seen every member at every t many times, nor anything that is sampled from it."
+    "The bound covers one release of one noised state u_t with its auxiliary variables, against any attacker. It\n"
+    "does not cover the trained network, which has seen every member many times at every t, nor the samples that it generates."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument(
-        "--defense", required=True, metavar="NAME", help="such as hold3, or hold:order=3,epsilon_num=1e-3"
+        "--defense", required=True, metavar="NAME", help="a defense, such as hold3 or hold:order=3,epsilon_num=1e-3"
     )
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the defense; repeats")
-    parser.add_argument("--orders", metavar="N,N", help="compare these orders, where the defense has any")
     parser.add_argument(
-        "--diameter", type=float, default=1.0, metavar="Δ", help="largest distance of two items (default: 1)"
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the defense; repeatable",
+    )
+    parser.add_argument("--orders", metavar="N,N", help="compare these orders of the defense, such as 1,2,3")
+    parser.add_argument(
+        "--diameter", type=float, default=1.0, metavar="Δ", help="largest distance between two data items (default: 1)"
     )
     parser.add_argument("--alpha", type=float, default=2.0, metavar="α", help="Rényi order, above 1 (default: 2)")
-    parser.add_argument("--delta", type=float, default=1e-5, metavar="δ", help="between 0 and 1 (default: 1e-5)")
     parser.add_argument(
-        "--times", type=int, default=9, metavar="N", help="rows of the table, even in log t (default: 9)"
+        "--delta", type=float, default=1e-5, metavar="δ", help="δ of (ε, δ), between 0 and 1 (default: 1e-5)"
     )
-    parser.add_argument("--plot", default="bound.png", metavar="FILE", help="the picture (default: bound.png)")
+    parser.add_argument(
+        "--times", type=int, default=9, metavar="N", help="rows of the table, evenly spaced in log t (default: 9)"
+    )
+    parser.add_argument("--plot", default="bound.png", metavar="FILE", help="file of the plot (default: bound.png)")
     add_plugins(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.cli.common import SUITE, add_plugins, add_store, open_store
 from mibench.errors import MibenchError, UsageError
 
 __all__ = ["arguments", "main"]
@@ -14,9 +14,9 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument(
-        "suite", nargs="*", help="the suites whose artifacts are needed (default: every one under leaderboards/)"
+        "suite", nargs="*", help=f"suites whose artifacts are needed: {SUITE} (default: every suite there)"
     )
-    parser.add_argument("--prune", action="store_true", help="delete what is not needed; without it nothing is deleted")
+    parser.add_argument("--prune", action="store_true", help="delete what is not needed")
     add_store(parser)
     add_plugins(parser)
 

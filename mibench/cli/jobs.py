@@ -19,22 +19,24 @@ __all__ = ["add_cluster", "add_jobs", "engine_of", "part_of", "work_of"]
 def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """--device, --workers, --gpus, --time-limit."""
     jobs = parser.add_argument_group("jobs (docs/operations.md)")
-    jobs.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    jobs.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="device of the models (default: auto)"
+    )
     jobs.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="jobs at a time, one torch thread each (default: 1; with ray: its CPUs)",
+        help="number of jobs at a time, one torch thread each (default: 1; with ray: the CPUs of the cluster)",
     )
     jobs.add_argument(
-        "--gpus", metavar="0,1", help="the GPUs that jobs are spread over, several each if there are more workers"
+        "--gpus", metavar="0,1", help="spread the jobs over these GPUs, several jobs on each if there are more workers"
     )
     jobs.add_argument(
         "--time-limit",
         type=_seconds,
         default="24h",
         metavar="30m",
-        help="for each cell, and for each training: s, m, h or d, or none; what takes longer is stopped (default: 24h)",
+        help="stop a cell or a training that takes longer: a number with s, m, h or d, or none (default: 24h)",
     )
     parser.set_defaults(engine="local", address=None, gpu_share=None)
     return jobs
@@ -42,12 +44,16 @@ def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def add_cluster(jobs: argparse._ArgumentGroup) -> None:
     """--shard, --engine, --address, --gpu-share."""
-    jobs.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the models, for a batch scheduler")
-    jobs.add_argument("--engine", choices=["local", "ray"], default="local", help="default: local")
+    jobs.add_argument("--shard", metavar="I/N", help="run only the I-th of N parts of the suite, for a batch scheduler")
+    jobs.add_argument("--engine", choices=["local", "ray"], default="local", help="where jobs run (default: local)")
     jobs.add_argument(
-        "--address", metavar="HOST:PORT", help="of a running ray cluster, or auto (default: one of this machine)"
+        "--address",
+        metavar="HOST:PORT",
+        help="of a running ray cluster, or auto (default: start one on this machine)",
     )
-    jobs.add_argument("--gpu-share", type=float, metavar="0.25", help="with ray: of a GPU for each job (default: 1)")
+    jobs.add_argument(
+        "--gpu-share", type=float, metavar="0.25", help="with ray: share of a GPU for each job (default: 1)"
+    )
 
 
 def engine_of(args: argparse.Namespace) -> Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mibench.cli.common import SUITE
 from mibench.errors import UsageError
 
 __all__ = ["arguments", "folders", "main"]
@@ -12,9 +13,9 @@ __all__ = ["arguments", "folders", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", nargs="?", help="a suite (default: every one under leaderboards/)")
+    parser.add_argument("suite", nargs="?", help=f"{SUITE} (default: every suite there)")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 where a README.md differs from its records"
+        "--check", action="store_true", help="write nothing; exit with 1 if a README.md differs from its records"
     )
 
 

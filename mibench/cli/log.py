@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "cell",
         nargs="+",
         metavar="CELL",
-        help="words of the title that `mibench run` prints, or the path of its record",
+        help="words of the cell's title as `mibench run` prints it, or the path of its record",
     )
     add_store(parser)
 

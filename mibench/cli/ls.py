@@ -11,7 +11,7 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("kind", nargs="?", choices=["datasets", "defenses", "attacks"], help="one kind only")
+    parser.add_argument("kind", nargs="?", choices=["datasets", "defenses", "attacks"], help="list only these")
     add_plugins(parser)
 
 

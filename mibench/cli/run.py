@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.cli.common import SUITE, add_plugins, add_store, open_store
 from mibench.cli.jobs import add_cluster, add_jobs, engine_of, part_of, work_of
 from mibench.errors import MibenchError, UsageError, one_line
 
@@ -22,23 +22,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite",
         nargs="?",
-        help="a suite.toml, its folder, or its name under leaderboards/; --defense and --attack add to it",
+        help=f"{SUITE}; --defense and --attack add to it",
     )
-    for kind, default in (("defense", ""), ("attack", ""), ("dataset", " (default: digits)")):
+    for article, kind, default in (("a", "defense", ""), ("an", "attack", ""), ("a", "dataset", " (default: digits)")):
         parser.add_argument(
             f"--{kind}",
             action="append",
             metavar="NAME[:OPTION=VALUE,…]",
-            help=f"name of a {kind}; repeats, takes lists with spaces in quotes{default}",
+            help=f"name of {article} {kind}, or several in quotes; repeatable{default}",
         )
-    parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeats (default: 0)")
+    parser.add_argument(
+        "--seed",
+        action="append",
+        type=int,
+        metavar="N",
+        help="of split, training and noise; repeatable (default: 0)",
+    )
     parser.add_argument(
         "--model",
         choices=["trained", "exact", "fresh"],
-        help="trained (default), the exact model of the members, or of fresh data",
+        help="a trained model (default), the exact model of the members, or that of fresh data",
     )
     parser.add_argument("--recipe", metavar="OPTION=VALUE,…", help="training recipe, such as steps=2000,width=128")
-    parser.add_argument("--samples", type=int, metavar="N", help="samples drawn to measure utility (default: 1000)")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="generated samples that measure utility (default: 1000)"
+    )
     add_cluster(add_jobs(parser))
     add_store(parser)
     add_plugins(parser)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.cli.common import SUITE, add_plugins, add_store, open_store
 
 __all__ = ["arguments", "main"]
 
@@ -16,14 +16,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite",
         nargs="?",
-        help="a suite.toml, its folder, or its name under leaderboards/; without one, all that ran without a suite",
+        help=f"{SUITE} (default: all models that ran without a suite)",
     )
     parser.add_argument(
         "--each",
         action="store_true",
-        help="a grid of samples of each model instead, and of sounds a wav: <dataset>/<defense>/samples-s<seed>.png, .wav",
+        help="draw a grid of samples for each model instead, and write a wav for sounds: "
+        "<dataset>/<defense>/samples-s<seed>.png, .wav",
     )
-    parser.add_argument("--out", default="docs", metavar="DIR", help="where the files are written (default: docs)")
+    parser.add_argument("--out", default="docs", metavar="DIR", help="folder for the files (default: docs)")
     add_store(parser)
     add_plugins(parser)
 

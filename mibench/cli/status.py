@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from mibench.cli.common import add_plugins, add_store, open_store
+from mibench.cli.common import SUITE, add_plugins, add_store, open_store
 
 __all__ = ["arguments", "main"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
-    parser.add_argument("--cells", action="store_true", help="a line for every cell, not only for what went wrong")
+    parser.add_argument("suite", help=SUITE)
+    parser.add_argument("--cells", action="store_true", help="list every cell, not only those that need attention")
     add_store(parser)
     add_plugins(parser)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 
-from mibench.cli.common import add_plugins
+from mibench.cli.common import SUITE, add_plugins
 from mibench.cli.leaderboard import folders
 from mibench.components import Component
 from mibench.errors import MibenchError, one_line
@@ -16,7 +16,7 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument(
-        "suite", nargs="*", help="suites, or copies of one, which are compared (default: every one under leaderboards/)"
+        "suite", nargs="*", help=f"{SUITE}; copies of one suite are compared (default: every suite there)"
     )
     add_plugins(parser)
 

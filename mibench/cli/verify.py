@@ -7,7 +7,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from mibench.cli.common import add_plugins
+from mibench.cli.common import SUITE, add_plugins
 from mibench.cli.jobs import add_jobs, engine_of, work_of
 from mibench.errors import MibenchError, UsageError, one_line
 
@@ -16,11 +16,11 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", help="a suite.toml, its folder, or its name under leaderboards/")
+    parser.add_argument("suite", help=SUITE)
     parser.add_argument(
-        "--sample", type=int, default=3, metavar="K", help="how many cells, drawn at random (default: 3)"
+        "--sample", type=int, default=3, metavar="K", help="number of cells, drawn at random (default: 3)"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="of the draw (default: another one each time)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of that draw (default: a new one each time)")
     add_jobs(parser)
     add_plugins(parser)
 
