@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field, replace
 
 from mibench.components import Attack
-from mibench.evaluate.measure import Report, measure
-from mibench.evaluate.models import make_models
+from mibench.evaluate.measure import measure
+from mibench.evaluate.report import Report
+from mibench.evaluate.trainings import make_models
 from mibench.names import build
 from mibench.plugins import load
 from mibench.suite.cells import CellSpec
@@ -26,28 +27,37 @@ def attacked(made, attack):
 
 @dataclass
 class Outcome:
-    """What a bench has told, by the label of the attack ("utility" without one)."""
+    """What measuring has reported, by the label of the attack ("utility" without one)."""
 
     records: dict = field(default_factory=dict)
     failures: dict = field(default_factory=dict)
     said: list = field(default_factory=list)
 
 
+def silent(say=lambda line: None):
+    """A report that takes the lines of the log, and ignores everything else."""
+    return Report(
+        begin=lambda index: None,
+        done=lambda index, record: None,
+        failed=lambda index, error: None,
+        progress=lambda done, total: None,
+        say=say,
+    )
+
+
 def made(cells, store):
     """Make the models that must be in the store for cells that differ in attack, seed and checkpoint alone."""
     models = {model.model_key: model for one in cells for model in one.models()}
-    make_models(list(models.values()), store, "cpu", lambda done, total: None, lambda text: None)
+    make_models(list(models.values()), store, "cpu", silent())
 
 
 def judged(cells, store):
     """Measure the cells of one model, which is in the store."""
     outcome, names = Outcome(), [one.labels["attack"] for one in cells]
-    report = Report(
-        begin=lambda place: None,
-        done=lambda place, record: outcome.records.__setitem__(names[place], record),
-        failed=lambda place, error: outcome.failures.__setitem__(names[place], error),
-        progress=lambda done, total: None,
-        say=outcome.said.append,
+    report = replace(
+        silent(outcome.said.append),
+        done=lambda index, record: outcome.records.__setitem__(names[index], record),
+        failed=lambda index, error: outcome.failures.__setitem__(names[index], error),
     )
     measure(cells, store, "cpu", report)
     return outcome

@@ -1,7 +1,8 @@
-"""Global state of the process, which plugins change and their neighbours must not see."""
+"""The global state of a process, put back after code of a plugin has run."""
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 import signal
@@ -20,39 +21,79 @@ __all__ = ["isolated"]
 
 
 @contextmanager
-def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Global random numbers that are the same whoever went before; switches as they were, put back afterwards.
+def isolated(seed: int, *purpose: str | int) -> Iterator[list[str]]:
+    """Run a block with global random numbers of its own, and put global state back afterwards.
 
-    What is put back: torch's default dtype and device, grad mode, autocast, threads, determinism, denormals, precision of matrix
-    products, TF32 and hooks on all modules; numpy's treatment of errors; working folder, umask, environment, standard streams,
-    and the handlers of signals.
+    Put back are torch's default dtype and device, grad mode, autocast, threads, determinism, denormals, precision of matrix
+    products, TF32 and global module hooks; functions of torch and numpy that were replaced; numpy's error handling, the
+    working folder, the environment, the standard streams, signal handlers, and the states of the global generators.
+
+    Args:
+        seed, purpose: they choose the block's random numbers, see ``mibench.seeds.generator``.
+
+    Yields:
+        A list, which holds the names of replaced functions, such as "torch.randn", after the block.
     """
     own = generator(seed, "global", *purpose).initial_seed()
     state, numbers = random.getstate(), np.random.get_state()
     before = [(write, read()) for read, write in _SWITCHES]
+    functions = [dict(vars(namespace)) for namespace in _NAMESPACES]
+    replaced: list[str] = []
     with torch.random.fork_rng():
         torch.manual_seed(own)
         np.random.seed(own % 2**32)
         random.seed(own)
         try:
-            yield
+            yield replaced
         finally:
+            for namespace, known in zip(_NAMESPACES, functions, strict=True):
+                replaced += _put_functions_back(namespace, known)
             for write, value in before:
                 write(value)
             random.setstate(state)
             np.random.set_state(numbers)
 
 
+_NAMESPACES: tuple[Any, ...] = (
+    *(torch, torch.nn, torch.nn.functional, torch.nn.init, torch.linalg, torch.fft, torch.special, torch.autograd),
+    *(torch.random, torch.Tensor, torch.nn.Module, np, np.random, np.linalg, np.fft, random),
+)
+"""Modules and classes whose functions are put back."""
+
+
+def _put_functions_back(namespace: Any, known: dict[str, Any]) -> list[str]:
+    """Put back each function and class of a namespace that is no longer the known one; their names."""
+    now = vars(namespace)
+    if len(now) == len(known) and all(map(operator.is_, now.values(), known.values())):  # takes microseconds
+        return []
+    replaced = [
+        name
+        for name, value in known.items()
+        if callable(value) and (current := now.get(name)) is not value and not _wrapped_by_torch(current, value)
+    ]
+    for name in replaced:
+        setattr(namespace, name, known[name])
+    if isinstance(namespace, type):  # a new attribute hides the method of a base class
+        hiding = [
+            name for name in now if name not in known and any(hasattr(base, name) for base in namespace.__bases__)
+        ]
+        for name in hiding:
+            delattr(namespace, name)
+        replaced += hiding
+    where = f"{namespace.__module__}.{namespace.__name__}" if isinstance(namespace, type) else namespace.__name__
+    return [f"{where}.{name}" for name in replaced]
+
+
+def _wrapped_by_torch(current: Any, value: Any) -> bool:
+    """Whether torch itself has wrapped its function, as torch.compile does with torch.manual_seed when it is first used."""
+    file = getattr(getattr(current, "__code__", None), "co_filename", "")
+    return getattr(current, "__wrapped__", None) is value and file.startswith(os.path.dirname(torch.__file__))
+
+
 def _folder() -> str | None:
     with suppress(OSError):
         return os.getcwd()
     return None
-
-
-def _mask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _enter(folder: str | None) -> None:
@@ -70,7 +111,7 @@ def _handlers() -> dict[int, object]:
     return {number: signal.getsignal(number) for number in signal.valid_signals()}
 
 
-def _handle(before: dict[int, object]) -> None:
+def _set_handlers(before: dict[int, object]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in before.items():
             if signal.getsignal(number) is not handler and handler is not None:
@@ -79,7 +120,7 @@ def _handle(before: dict[int, object]) -> None:
 
 
 def _hooks() -> dict[str, dict[int, object]]:
-    """What runs with every module of torch; it has a function to add to these, and none to list them."""
+    """The global hooks of torch modules; torch has no function that lists them."""
     known = vars(torch.nn.modules.module)
     return {name: dict(known[name]) for name in known if name.startswith("_global_") and isinstance(known[name], dict)}
 
@@ -92,8 +133,8 @@ def _set_hooks(before: dict[str, dict[int, object]]) -> None:
             known.update(hooks)
 
 
-def _flushed() -> bool:
-    """Whether the smallest numbers count as 0 here, which torch does not say itself."""
+def _flushes_denormals() -> bool:
+    """Torch has no function that says so."""
     return float(torch.tensor(5e-324, dtype=torch.float64) * 1) == 0
 
 
@@ -119,13 +160,13 @@ _SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (_hooks, _set_hooks),
-    (_flushed, torch.set_flush_denormal),
+    (_flushes_denormals, torch.set_flush_denormal),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (_tf32, _set_tf32),
     (np.geterr, lambda errors: np.seterr(**errors)),
     (_folder, _enter),
-    (_mask, os.umask),
     (lambda: dict(os.environ), _set_environment),
-    (_handlers, _handle),
+    (_handlers, _set_handlers),
     (lambda: (sys.stdout, sys.stderr), _set_streams),
 )
+"""How to read and to set each piece of global state, bound when this module is imported, before a plugin replaces them."""

@@ -1,4 +1,4 @@
-"""A training under way, kept in the store by time, so that a job that was killed goes on where it was."""
+"""The state of an unfinished training, saved in the store so that a job that was killed can continue."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any
 
 from torch import Tensor
 
+from mibench.diffusion.optimise import CheckpointSink
 from mibench.errors import MibenchError
 from mibench.results.store import Store
 
-__all__ = ["Partial"]
+__all__ = ["PartialTraining"]
 
-SHARE = 30  # writing takes at most a thirtieth of the time, however large the state is
+SHARE = 30
+"""Writing takes at most a thirtieth of the time, however large the state is."""
 
 
-class Partial:
-    """Artifacts ``partials/<key>-<steps done>`` of one training, of which the last one counts.
+class PartialTraining(CheckpointSink):
+    """The artifacts ``partials/<key>-<steps done>`` of one training, of which the one with the most steps counts.
 
     Args:
-        store: where they are kept.
+        store: where they are saved.
         key: names the training.
-        facts: what must be the same for a training to go on: its data, device and library.
-        title: what people call it.
-        say: takes one line on what was found or went wrong.
+        facts: what must be the same for a training to continue: its data, device and version of torch.
+        title: names the training in messages.
+        say: takes one line where a state was read, or could not be read or written.
         every: seconds between two writes.
     """
 
@@ -34,41 +36,42 @@ class Partial:
         self.store, self.key, self.facts, self.title, self.say, self.every = store, key, facts, title, say, every
         self._began = time.monotonic()
         self._next = self._began + every
-        self._complained = False
+        self._failed = False
 
     @property
     def seconds(self) -> float:
-        """What the training has taken since it began or was read, and before."""
+        """How long the training has taken, interrupted runs included."""
         return time.monotonic() - self._began
 
     @property
-    def there(self) -> bool:
-        """Whether a training of this key has begun, by ``begin`` or ``write``."""
+    def exists(self) -> bool:
+        """Whether this training has begun, here or in an interrupted run."""
         return bool(self.store.keys("partials", f"{self.key}-"))
 
     def begin(self) -> None:
         """Note that this training has begun, and start the clock."""
         self._began = time.monotonic()
-        if not self.there:
+        if not self.exists:
             self._save(0, {})
 
     def read(self) -> dict[str, Tensor] | None:
-        """See ``CheckpointSink``. What is corrupt or of other data, device or library is deleted, with one line."""
+        """See ``CheckpointSink``. A state that is corrupt or of other data, device or torch is deleted, with one line."""
         for key in sorted(self.store.keys("partials", f"{self.key}-"), reverse=True):
+            steps = int(key.rpartition("-")[2])
             try:
                 state, meta = self.store.load("partials", key)
             except MibenchError:
-                self.say(f"what was kept of {self.title} after step {_steps(key)} is corrupt, and left out")
+                self.say(f"the saved state of {self.title} after step {steps} is corrupt and is ignored")
                 continue
             if meta["facts"] != self.facts:
-                self.say(f"{self.title} was begun with other data, torch or device; it begins anew")
+                self.say(f"{self.title} was begun with other data, torch or device; it starts again")
                 break
             if not state:
                 return None
             self._began = time.monotonic() - meta["seconds"]
-            self.say(f"{self.title} goes on after step {_steps(key)}")
+            self.say(f"{self.title} continues after step {steps}")
             return state
-        self.drop()
+        self.delete()
         return None
 
     def due(self) -> bool:
@@ -76,7 +79,7 @@ class Partial:
         return time.monotonic() >= self._next
 
     def write(self, done: int, state: dict[str, Tensor]) -> None:
-        """See ``CheckpointSink``. Where the store cannot be written the training goes on, with one line."""
+        """See ``CheckpointSink``. Where the store cannot be written, the training continues, with one line."""
         start, older = time.monotonic(), self.store.keys("partials", f"{self.key}-")
         if self._save(done, state):
             for key in older:
@@ -84,22 +87,18 @@ class Partial:
         now = time.monotonic()
         self._next = now + max(self.every, SHARE * (now - start) if self.every else 0)
 
-    def drop(self) -> None:
-        """Delete all of it."""
+    def delete(self) -> None:
+        """Delete all states of this training."""
         self.store.remove("partials", f"{self.key}-")
 
     def _save(self, done: int, state: dict[str, Tensor]) -> bool:
-        """Whether it could be written."""
-        facts = {"facts": self.facts, "seconds": self.seconds}
+        """Save a state; whether the store could be written."""
         try:
+            facts = {"facts": self.facts, "seconds": self.seconds}
             self.store.save("partials", f"{self.key}-{done:08d}", state, facts)
         except MibenchError as error:
-            if not self._complained:
-                self.say(f"{self.title} cannot be kept while it is under way: {error}")
-            self._complained = True
+            if not self._failed:
+                self.say(f"the state of {self.title} cannot be saved: {error}")
+            self._failed = True
             return False
         return True
-
-
-def _steps(key: str) -> int:
-    return int(key.rpartition("-")[2])

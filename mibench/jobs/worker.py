@@ -16,8 +16,9 @@ import torch
 
 from mibench.errors import MibenchError, one_line
 from mibench.evaluate.backends import set_backends
-from mibench.evaluate.measure import Report, measure
-from mibench.evaluate.models import make_models
+from mibench.evaluate.measure import measure
+from mibench.evaluate.report import Report
+from mibench.evaluate.trainings import make_models
 from mibench.plugins import installed, load
 from mibench.results.store import Store
 from mibench.suite.cells import CellSpec
@@ -67,7 +68,7 @@ def _run(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
         say=lambda text: send({"say": text}),
     )
     if job["kind"] == "models":
-        make_models(cells, store, job["device"], report.progress, report.say)
+        make_models(cells, store, job["device"], report)
     else:
         measure(cells, store, job["device"], report)
 

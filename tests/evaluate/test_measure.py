@@ -4,16 +4,17 @@ import re
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from benches import Scored, attacked, cell, judged, made
 
-import mibench.evaluate.measure
 from mibench.data import split
 from mibench.defenses import Defense
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.errors import Diverged, NotApplicable
+from mibench.evaluate import scoring
 from mibench.plugins import load
 from mibench.results.facts import CostFacts
 from mibench.results.store import Store
@@ -49,7 +50,7 @@ def shared(count):
 def counts(outcome):
     """Evaluations asked for and made, for each sample."""
     (line,) = outcome.said
-    asked, done = re.search(r"(\d+) evaluations of the network asked for, (\d+) made", line).groups()
+    asked, done = re.search(r"(\d+) evaluations of the network requested, (\d+) computed", line).groups()
     return int(asked) / SAMPLES, int(done) / SAMPLES
 
 
@@ -95,7 +96,7 @@ def test_a_released_model_with_another_denoiser_shares_nothing(store, monkeypatc
     made(cells, store)
     outcome = judged(cells, store)
     assert len(outcome.records) == 4 and not outcome.said
-    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * (SAMPLES + mibench.evaluate.measure.AGAIN)
+    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * (SAMPLES + scoring.RESCORED)
 
 
 def norm(x):
@@ -131,19 +132,24 @@ BAD = {
     "empty": (lambda m, x, c: {}, "it must return a dict of tensors, one per setting"),
     "settings": (other_settings, "attack settings does not return the same settings for every batch"),
     "no-string": (lambda m, x, c: {0.1: norm(x)}, "setting 0.1: the name of a setting must be a string"),
+    "long-name": (lambda m, x, c: {"x" * 100_000: norm(x)}, "must be 1 to 40 letters, digits"),
+    "bad-name": (lambda m, x, c: {"a|b\n": norm(x)}, r"setting 'a|b\n': the name of a setting must be"),
+    "no-name": (lambda m, x, c: {"": norm(x)}, "setting '': the name of a setting must be"),
+    "many": (lambda m, x, c: {f"x{k}": norm(x) for k in range(1001)}, "1001 settings; at most 1000 are allowed"),
     "raises": (raising, "on purpose"),
 }
 
 
 def test_an_attack_that_misbehaves_costs_its_own_cell(exact, store, monkeypatch):
     """Each wrong answer is named in one line, and the neighbours before, between and after finish as they would alone."""
-    monkeypatch.setattr(mibench.evaluate.measure, "BATCH", 25)
+    monkeypatch.setattr(scoring, "BATCH", 25)
     bad = [Scored.by(name, score) for name, (score, _) in BAD.items()]
     cells = [attacked(exact, attack) for attack in ("pia", *bad[:7], "secmi", *bad[7:], "loss:draws=1")]
     outcome = judged(cells, store)
     assert set(outcome.records) == {"pia", "secmi", "loss:draws=1"} and set(outcome.failures) == set(BAD)
     for name, (_, message) in BAD.items():
-        assert message in str(outcome.failures[name]) and "\n" not in str(outcome.failures[name]), name
+        error = str(outcome.failures[name])
+        assert message in error and "\n" not in error and len(error) < 200, name
     assert not any(
         store.has("scores", one.key(store.meta("models", exact.model_key)["digest"]))
         for one in cells
@@ -180,7 +186,7 @@ def test_an_attack_that_does_not_apply(exact, store, when):
 
 @pytest.mark.parametrize("batch", [512, 8])
 def test_a_sample_that_diverges_is_counted_over_the_split(exact, store, monkeypatch, batch):
-    monkeypatch.setattr(mibench.evaluate.measure, "BATCH", batch)
+    monkeypatch.setattr(scoring, "BATCH", batch)
     culprit = split(exact.dataset, exact.seed).nonmembers[13].double()
 
     def score(model, x, ctx):
@@ -310,9 +316,33 @@ def test_global_random_numbers_are_the_same_whoever_went_before(exact, store):
     assert torch.get_default_dtype() == torch.float32
 
 
+def replacing(self, model, members, nonmembers, ctx):
+    """Puts functions in the place of those of torch and numpy, as a careless plugin does that wants a seed of its own."""
+    torch.randn = lambda *shape, **more: torch.zeros(*shape, dtype=torch.float64)
+    torch.Tensor.norm = lambda self, **more: self.flatten(1).sum(1)
+    torch.nn.functional.pad = torch.linalg.eigh = np.random.randn = None
+
+
+def test_functions_of_torch_that_an_attack_replaces_are_put_back(exact, store):
+    """Its neighbours have the scores that they have alone, and only the culprit is named."""
+    culprit = Scored.by("culprit", lambda model, x, ctx: {"x": norm(x)}, fit=replacing)
+    originals = torch.randn, torch.Tensor.norm, torch.nn.functional.pad, torch.linalg.eigh, np.random.randn
+    together = judged([attacked(exact, attack) for attack in (culprit, "loss:draws=1", "pia")], store)
+    assert (torch.randn, torch.Tensor.norm, torch.nn.functional.pad, torch.linalg.eigh, np.random.randn) == originals
+    apart = Store(store.root.with_name("apart"))
+    made([exact], apart)
+    alone = judged([attacked(exact, attack) for attack in ("loss:draws=1", "pia")], apart)
+    assert not together.failures and all(
+        together.records[name].attack == alone.records[name].attack for name in alone.records
+    )
+    (note,) = [line for line in together.said if "replaced" in line]
+    assert note.startswith("culprit replaced") and "torch.randn" in note
+    assert "torch.Tensor.norm" in note and "numpy.random.randn" in note and not any("replaced" in x for x in alone.said)
+
+
 def test_members_and_nonmembers_are_scored_in_mixed_batches(exact, store, monkeypatch):
     """The size of its batch, or its place in the order of calls, tells an attack nothing."""
-    monkeypatch.setattr(mibench.evaluate.measure, "BATCH", 10)
+    monkeypatch.setattr(scoring, "BATCH", 10)
     seen = []
 
     def score(model, x, ctx):

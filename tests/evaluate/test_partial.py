@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benches import cell
+from benches import cell, silent
 
 from mibench import MibenchError
-from mibench.evaluate import models
-from mibench.evaluate.partial import Partial
+from mibench.evaluate import trainings
+from mibench.evaluate.partial import PartialTraining
 from mibench.plugins import load
 from mibench.results.store import Store
 from mibench.suite.cells import CellSpec
@@ -37,17 +37,15 @@ def store(tmp_path):
 def job(jobs, root, together):
     """What a process does: train, and keep the training after every step."""
     torch.set_num_threads(1)
-    models._pays = lambda trainings, say: together
+    trainings.stacking_is_faster = lambda several, say: together
     registry = load()
-    models.make_models(
-        [one.cell(registry) for one in jobs], Store(root), "cpu", lambda done, total: None, print, every=0.0
-    )
+    trainings.make_models([one.cell(registry) for one in jobs], Store(root), "cpu", silent(print), save_every=0.0)
 
 
 def made(way, store, monkeypatch, every=1e9, say=lambda text: None):
     """The digests of the models of a way, made in this process."""
-    monkeypatch.setattr(models, "_pays", lambda trainings, say: way == "together")
-    models.make_models(CELLS[way], store, "cpu", lambda done, total: None, say, every)
+    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: way == "together")
+    trainings.make_models(CELLS[way], store, "cpu", silent(say), every)
     return digests(way, store)
 
 
@@ -66,7 +64,9 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
     """SIGKILL; what a new process would choose, alone or together, does not count once a training has begun."""
     expected = made(way, Store(tmp_path / "whole"), monkeypatch)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mibench.evaluate.models", "mibench_attacks", "sklearn.datasets", "torch._dynamo"])
+    context.set_forkserver_preload(
+        ["mibench.evaluate.trainings", "mibench_attacks", "sklearn.datasets", "torch._dynamo"]
+    )
     jobs, draw, deadline = [CellSpec.of(one) for one in CELLS[way]], random.Random(way), time.monotonic() + 300
     for together in (way == "together", way != "together", way != "together"):
         start = written(store)
@@ -80,9 +80,9 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
         process.join()
     assert not all(store.has("models", one.model_key) for one in CELLS[way])
     said = []
-    monkeypatch.setattr(models, "_pays", lambda trainings, say: way != "together")
-    models.make_models(CELLS[way], store, "cpu", lambda done, total: None, said.append)
-    assert any("goes on after step" in line for line in said)
+    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: way != "together")
+    trainings.make_models(CELLS[way], store, "cpu", silent(said.append))
+    assert any("continues after step" in line for line in said)
     assert digests(way, store) == expected
     assert not list((store.root / "partials").iterdir())
     facts = store.meta("models", CELLS[way][0].model_key)
@@ -91,9 +91,9 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
 
 def test_shadow_models_are_the_same_together_and_one_by_one(store, tmp_path, monkeypatch):
     expected, other = made("together", store, monkeypatch), Store(tmp_path / "other")
-    monkeypatch.setattr(models, "_pays", lambda trainings, say: False)
-    models.make_models(CELLS["together"][2:], other, "cpu", lambda done, total: None, print)
-    models.make_models(CELLS["together"][:2], other, "cpu", lambda done, total: None, print)
+    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: False)
+    trainings.make_models(CELLS["together"][2:], other, "cpu", silent())
+    trainings.make_models(CELLS["together"][:2], other, "cpu", silent())
     assert digests("together", other) == expected
     assert other.meta("models", CELLS["together"][0].model_key)["together"] == 1
 
@@ -113,7 +113,7 @@ def interrupted(way, store, monkeypatch, at):
         return step == at
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(Partial, "due", due)
+        patch.setattr(PartialTraining, "due", due)
         made(way, store, patch)
 
 
@@ -134,10 +134,10 @@ def test_what_does_not_fit_is_left_out_with_one_line(damage, store, tmp_path, mo
     elif damage == "edited":
         (kept / "meta.json").write_text("{}")
     else:
-        monkeypatch.setattr(models.torch, "__version__", "0")
+        monkeypatch.setattr(trainings.torch, "__version__", "0")
     said = []
     assert made("alone", store, monkeypatch, say=said.append) == expected
-    assert len(said) == 1 and ("is corrupt" in said[0] or "begins anew" in said[0])
+    assert len(said) == 1 and ("is corrupt" in said[0] or "starts again" in said[0])
     assert not list((store.root / "partials").iterdir())
 
 
@@ -152,18 +152,18 @@ def test_a_store_that_is_full_does_not_end_the_training(store, tmp_path, monkeyp
 
     monkeypatch.setattr(Store, "save", full)
     assert made("alone", store, monkeypatch, every=0.0, say=said.append) == expected
-    assert len(said) == 1 and "cannot be kept" in said[0]
+    assert len(said) == 1 and "cannot be saved" in said[0]
 
 
 def test_the_newest_counts_and_replaces_the_others(store):
-    partial = Partial(store, "a" * 8, {}, "it", print, 0.0)
-    assert not partial.there and partial.read() is None
+    partial = PartialTraining(store, "a" * 8, {}, "it", print, 0.0)
+    assert not partial.exists and partial.read() is None
     partial.begin()
-    assert partial.there and partial.read() is None
+    assert partial.exists and partial.read() is None
     for done in (9, 10, 100):
         partial.write(done, {"x": torch.tensor(done)})
     assert store.keys("partials", "") == ["aaaaaaaa-00000100"]
     state = partial.read()
     assert state is not None and state["x"] == 100
-    partial.drop()
-    assert not partial.there
+    partial.delete()
+    assert not partial.exists

@@ -4,11 +4,11 @@ import pytest
 import torch
 from benches import SMALL, TINY, Scored, attacked, cell, judged, made
 
-import mibench.evaluate.models
 from mibench.data import split
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.errors import MibenchError
-from mibench.evaluate.models import make_models, open_model
+from mibench.evaluate import trainings
+from mibench.evaluate.models import open_model
 from mibench.plugins import load
 from mibench.results.store import Store
 from mibench.suite.suite import Suite, plan_cells
@@ -99,6 +99,27 @@ def test_an_attack_gets_as_many_shadows_as_it_said(store):
     assert isinstance(outcome.failures["spy"], MibenchError) and "pia" in outcome.records
 
 
+def test_a_shadow_model_that_an_attack_changes_is_put_back(store):
+    """The culprit fails; an attack that uses the same shadow models has the scores that it has alone."""
+
+    def fit(self, model, members, nonmembers, ctx):
+        first = ctx.shadows(2, "online")[0]
+        first.members.zero_()
+        for parameter in first.model.denoiser.parameters():
+            parameter.data = 2 * parameter.data
+
+    score, shadows = (lambda model, x, ctx: {"x": -x.flatten(1).norm(dim=1)}), (lambda self: (2, "online"))
+    one = cell(Scored.by("rude", score, fit=fit, shadow_models=shadows, access="weights"), model="trained")
+    neighbour = attacked(one, "lira:shadows=2,draws=2,times=[0.1]")
+    made([one], store)
+    outcome = judged([one, neighbour], store)
+    assert "changed a shadow model" in str(outcome.failures["rude"])
+    apart = Store(store.root.with_name("apart"))
+    made([neighbour], apart)
+    name = neighbour.labels["attack"]
+    assert outcome.records[name].attack == judged([neighbour], apart).records[name].attack
+
+
 def test_attacks_share_their_shadows():
     """Those of one kind are the same models, however many each attack wants; the planner makes each once."""
     few, many, offline = (
@@ -109,13 +130,11 @@ def test_attacks_share_their_shadows():
 
 
 def test_a_checkpoint_is_a_snapshot_of_the_same_training(store, monkeypatch):
-    trained, train = [], mibench.evaluate.models.train
-    monkeypatch.setattr(
-        mibench.evaluate.models, "train", lambda *args, **more: trained.append(1) or train(*args, **more)
-    )
+    trained, train = [], trainings.train
+    monkeypatch.setattr(trainings, "train", lambda *args, **more: trained.append(1) or train(*args, **more))
     end, half = cell(model="trained"), cell(model="trained", checkpoint=5)
     assert end.training_key == half.training_key and end.model_key != half.model_key
-    make_models([end, half], store, "cpu", lambda done, total: None, print)
+    made([end, half], store)
     assert len(trained) == 1
     data = split(end.dataset, end.seed)
     opened = [open_model(one, store, data, "cpu") for one in (end, half)]

@@ -139,7 +139,6 @@ def changes_the_world():
     torch.set_flush_denormal(True)
     torch.nn.modules.module.register_module_forward_hook(lambda module, given, answer: answer + 1)
     torch.set_float32_matmul_precision("medium")
-    os.umask(0o777)
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
@@ -155,7 +154,7 @@ def notices():
     """Fails if anything is not as it was for the first attack."""
     assert torch.get_default_dtype() == torch.float32 and torch.empty(1).device.type == "cpu"
     assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
-    assert not torch.is_autocast_enabled("cpu") and os.umask(0o022) != 0o777
+    assert not torch.is_autocast_enabled("cpu")
     assert torch.tensor(5e-324, dtype=torch.float64) * 1 > 0 and torch.get_float32_matmul_precision() == "highest"
     assert not torch.nn.modules.module._global_forward_hooks
     assert np.geterr()["divide"] == "warn"

@@ -1,0 +1,141 @@
+"""The released model that the attacks of a job share, put back when one of them has changed it."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from mibench.data import calibration_size, split
+from mibench.diffusion.denoisers import Denoiser, ExactDenoiser
+from mibench.diffusion.model import Cost, EvaluationCache, Model
+from mibench.errors import NotApplicable
+from mibench.evaluate.isolation import isolated
+from mibench.evaluate.models import open_model
+from mibench.results.store import Store
+from mibench.suite.cells import Cell
+
+__all__ = ["SharedModel", "Target"]
+
+
+class SharedModel:
+    """A model that several attacks query, with a copy of its denoiser.
+
+    Args:
+        model: the model; its denoiser must not change.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._original = copy.deepcopy(model.denoiser)
+
+    def counted(self, cost: Cost) -> Model:
+        """The model, with access to all of it; its evaluations are added to ``cost``."""
+        counted = copy.copy(self._model)
+        counted.cost = cost
+        return counted
+
+    def unchanged(self) -> bool:
+        """Whether the denoiser has its weights, mode and gradients flags, and no hooks."""
+        return _same(self._model.denoiser, self._original)
+
+    def restore(self) -> bool:
+        """Put weights and mode back; whether the denoiser is now as it was."""
+        ours, original = self._model.denoiser, self._original
+        if isinstance(ours, nn.Module) and isinstance(original, nn.Module):
+            with suppress(RuntimeError):  # the weights have other names or shapes now
+                ours.load_state_dict(original.state_dict())
+            ours.train(original.training)
+        return self.unchanged()
+
+
+class Target:
+    """The model under attack: its data, and the model as its defense releases it.
+
+    Args:
+        cell: any cell of the model.
+        store: holds the model.
+        device: "cpu" or "cuda".
+
+    Attributes:
+        data: the split of the samples.
+        facts: what the store knows of the model; ``digest`` is that of its weights.
+        cache: the answers of the model and of shadow models to the present batch.
+        released: the model that is attacked and sampled.
+        replaced: functions that the defense replaced while it released the model, see ``isolated``.
+    """
+
+    def __init__(self, cell: Cell, store: Store, device: str) -> None:
+        self.cell, self.store, self.device = cell, store, device
+        self.data = split(cell.dataset, cell.seed)
+        self.cache = EvaluationCache()
+        self.replaced: list[str] = []
+        model, self.facts = open_model(cell, store, self.data, device, self.cache)
+        self.process = model.process
+        self.released = SharedModel(self.release(model))
+
+    @property
+    def weights(self) -> str:
+        """The digest of the model's weights."""
+        return str(self.facts["digest"])
+
+    @property
+    def calibration_sizes(self) -> dict[str, int]:
+        """How many members and non-members attacks may learn from; they come first."""
+        return {name: calibration_size(getattr(self.data, name)) for name in ("members", "nonmembers")}
+
+    def calibration(self) -> tuple[Tensor, Tensor]:
+        """Members and non-members that attacks may learn from, float64 on the device."""
+        members, nonmembers = (
+            getattr(self.data, name)[:size].to(self.device, torch.float64)
+            for name, size in self.calibration_sizes.items()
+        )
+        return members, nonmembers
+
+    def release(self, model: Model) -> Model:
+        """A copy of a model as the defense releases it.
+
+        The defense has random numbers of its own. Answers are cached only where the model is released unchanged; others may
+        be random, or limited in number.
+        """
+        own = copy.deepcopy(model.denoiser)
+        with isolated(self.cell.seed, "release") as replaced:
+            released = self.cell.defense.release(Model(model.process, own, model.shape, model.device, model.cache))
+        self.replaced += replaced
+        if released.denoiser is not own or not _same(own, model.denoiser):
+            released.cache = None
+        return released
+
+    def model_for(self, cell: Cell) -> Model:
+        """The released model with the access that a cell's attack declares, its evaluations counted from 0.
+
+        Raises:
+            NotApplicable: where the attack needs weights and the model has none.
+        """
+        model = self.released.counted(Cost())
+        if cell.attack is None:
+            model.cache = None  # a sampler meets no state twice
+            return model
+        if cell.attack.access == "weights" and not isinstance(model.denoiser, nn.Module):
+            exact = isinstance(model.denoiser, ExactDenoiser)
+            raise NotApplicable("the exact model has no weights" if exact else "this defense releases no weights")
+        return model.for_access(cell.attack.access, f"attack {cell.attack.label}")
+
+
+def _same(one: Denoiser, other: Denoiser) -> bool:
+    """Whether two denoisers have the same class, weights, mode and gradient flags, and no hooks."""
+    if type(one) is not type(other):
+        return False
+    if not (isinstance(one, nn.Module) and isinstance(other, nn.Module)):
+        return True
+    weights, expected = one.state_dict(), other.state_dict()
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        not any(getattr(module, kind) for module in one.modules() for kind in hooks)
+        and one.training == other.training
+        and [p.requires_grad for p in one.parameters()] == [p.requires_grad for p in other.parameters()]
+        and weights.keys() == expected.keys()
+        and all(torch.equal(value, expected[name]) for name, value in weights.items())
+    )

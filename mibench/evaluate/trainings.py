@@ -1,0 +1,201 @@
+"""Making the models of cells: trainings one by one or stacked, resumed where they were interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mibench.data import split
+from mibench.diffusion.compiled import compiled
+from mibench.diffusion.model import network_of
+from mibench.diffusion.optimise import Callbacks
+from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
+from mibench.diffusion.training import train
+from mibench.errors import MibenchError
+from mibench.evaluate.models import blank_model, heldout_loss, save_model, training_data, training_seed
+from mibench.evaluate.partial import PartialTraining
+from mibench.evaluate.report import Report
+from mibench.results.record import digest_of
+from mibench.results.store import Store
+from mibench.suite.cells import Cell
+
+__all__ = ["Training", "make_models", "stacking_is_faster"]
+
+SAVE_EVERY = 60.0
+
+
+def make_models(cells: list[Cell], store: Store, device: str, report: Report, save_every: float = SAVE_EVERY) -> None:
+    """Make and store the models of cells that differ only in seed, shadow and checkpoint.
+
+    Shadow models are trained in one stack where that is possible and measured to be faster, else one by one in stacks of
+    one, so that their weights depend neither on that choice nor on the other models. An interrupted training continues from
+    its last saved state in the way that it was begun, to the same weights on the same device.
+
+    Args:
+        cells: whose models are made.
+        store: takes the models, and the states of unfinished trainings.
+        device: "cpu" or "cuda".
+        report: its ``progress`` and ``say`` are called.
+        save_every: seconds between two saved states of a training.
+
+    Raises:
+        MibenchError: where a model cannot be trained; the others are stored.
+    """
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.model_kind == "trained":
+            groups.setdefault(cell.training_key, []).append(cell)
+        else:
+            data = split(cell.dataset, cell.seed)
+            facts = {"steps": None, "seconds": 0.0, "loss": None}
+            save_model(cell, store, data, {"points": training_data(cell, data)}, facts)
+    if groups:
+        _Trainer(store, device, report, save_every).run([Training(group, device) for group in groups.values()])
+
+
+class Training:
+    """One training.
+
+    Args:
+        cells: that differ only in the checkpoint that they want.
+        device: where the model lives.
+    """
+
+    def __init__(self, cells: list[Cell], device: str) -> None:
+        self.cells, self.first = cells, cells[0]
+        self.data = split(self.first.dataset, self.first.seed)
+        self.members = training_data(self.first, self.data)
+        self.seed = training_seed(self.first)
+        self.model = blank_model(self.first, self.data, device)
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+
+    def save(self, store: Store, facts: dict[str, Any]) -> None:
+        """Store the trained model, at the end and at each checkpoint of the cells."""
+        network = network_of(self.model)
+        final = {name: value.clone() for name, value in network.state_dict().items()}
+        saved = []
+        for cell in self.cells:
+            state, own = final, facts
+            if cell.checkpoint:
+                epochs = facts["epochs_per_member"] * cell.checkpoint / self.first.recipe.steps
+                state = self.snapshots[cell.checkpoint]
+                own = facts | {"steps": cell.checkpoint, "epochs_per_member": epochs, "loss": None}
+            network.load_state_dict(state)
+            if cell.shadow is None:
+                nonmembers = self.data.nonmembers[: len(self.data.members)]
+                for name, part in (("member_loss", self.data.members), ("heldout_loss", nonmembers)):
+                    own = own | {name: heldout_loss(self.model, part, cell.seed)}
+            saved.append((cell, state, own))
+        for cell, state, own in saved:
+            save_model(cell, store, self.data, state, own)
+
+
+def stacking_is_faster(trainings: list[Training], say: Callable[[str], None]) -> bool:
+    """Whether the trainings take less time in one stack than one by one; a few steps of both are measured."""
+    first, models = trainings[0].first, [training.model for training in trainings]
+    members, seeds = [training.members for training in trainings], [training.seed for training in trainings]
+    speed = measure_speed(first.defense, models, members, first.recipe, seeds)
+    say(
+        f"{len(models)} models of {first.defense.label} are trained {'in one stack' if speed.pays else 'one by one'}: "
+        f"{speed.single:.2f} ms per step and model one by one, {speed.stacked:.2f} ms in one stack"
+    )
+    return speed.pays
+
+
+class _Trainer:
+    """Runs the trainings of one job, whose models differ only in seed and shadow."""
+
+    def __init__(self, store: Store, device: str, report: Report, save_every: float) -> None:
+        self.store, self.device, self.report, self.save_every = store, device, report, save_every
+
+    def run(self, trainings: list[Training]) -> None:
+        """Train and store all models.
+
+        Raises:
+            MibenchError: where one could not be trained, after all others.
+        """
+        first = trainings[0].first
+        stacked = first.shadow is not None and can_stack(first.defense, [training.model for training in trainings])
+        partials = [self._partial(training.first.model_title, [training]) for training in trainings]
+        if stacked and len(trainings) > 1 and not any(partial.exists for partial in partials):
+            whole = self._partial(f"the training of {len(trainings)} models of {first.defense.label}", trainings)
+            if whole.exists or stacking_is_faster(trainings, self.report.say):
+                try:
+                    self._train_stacked(trainings, whole, self.report.progress)
+                    return
+                except FloatingPointError as error:
+                    self.report.say(
+                        f"a loss in the stack is no longer finite ({error}); the models are trained one by one"
+                    )
+                    whole.delete()
+        self._train_one_by_one(trainings, partials, stacked)
+
+    def _partial(self, title: str, trainings: list[Training]) -> PartialTraining:
+        splits = [training.data.fingerprint for training in trainings]
+        facts = {"device": self.device, "torch": torch.__version__, "splits": splits}
+        key = digest_of([training.first.training_key for training in trainings])
+        return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every)
+
+    def _train_one_by_one(self, trainings: list[Training], partials: list[PartialTraining], stacked: bool) -> None:
+        """Train each model and store it; ``stacked`` ones in a stack of one."""
+        failure = ""
+        for partial in partials:
+            partial.begin()
+        for k, (training, partial) in enumerate(zip(trainings, partials, strict=True)):
+            partial.begin()
+
+            def progress(done: int, total: int, k: int = k) -> None:
+                self.report.progress(k * total + done, len(trainings) * total)
+
+            try:
+                if stacked:
+                    self._train_stacked([training], partial, progress)
+                else:
+                    self._train_single(training, partial, progress)
+            except FloatingPointError as error:
+                failure = failure or f"{training.first.model_title} cannot be trained with this recipe: {error}"
+            partial.delete()
+        if failure:
+            raise MibenchError(failure)
+
+    def _train_single(self, training: Training, partial: PartialTraining, progress: Callable[[int, int], None]) -> None:
+        first, callbacks = training.first, _callbacks([training], progress, partial)
+        with compiled(training.model, first.recipe, self.report.say):
+            facts = train(first.defense, training.model, training.members, first.recipe, training.seed, callbacks)
+        seconds = round(partial.seconds, 3)
+        training.save(self.store, facts | {"seconds": seconds, "device": self.device, "together": 1})
+
+    def _train_stacked(
+        self, trainings: list[Training], partial: PartialTraining, progress: Callable[[int, int], None]
+    ) -> None:
+        """Train models in one stack, and store them."""
+        partial.begin()
+        facts = train_stacked(
+            trainings[0].first.defense,
+            [training.model for training in trainings],
+            [training.members for training in trainings],
+            trainings[0].first.recipe,
+            [training.seed for training in trainings],
+            _callbacks(trainings, progress, partial),
+        )
+        shared = {
+            "seconds": round(partial.seconds / len(trainings), 3),
+            "device": self.device,
+            "together": len(trainings),
+        }
+        for training, own in zip(trainings, facts, strict=True):
+            training.save(self.store, own | shared)
+        partial.delete()
+
+
+def _callbacks(trainings: list[Training], progress: Callable[[int, int], None], partial: PartialTraining) -> Callbacks:
+    """Snapshots go to the trainings, states of the unfinished training to the store."""
+    checkpoints = {cell.checkpoint for training in trainings for cell in training.cells if cell.checkpoint}
+
+    def keep(k: int, done: int, state: dict[str, Tensor]) -> None:
+        trainings[k].snapshots[done] = state
+
+    return Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)
