@@ -21,7 +21,6 @@ from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
 from mibench.errors import UsageError
 from mibench.files import sha256
-from mibench.modality import Modality
 
 __all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
 
@@ -109,6 +108,8 @@ def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
 
 def _complete(modality: Any) -> bool:
     """Whether this is a modality with all that has no default."""
+    from mibench.modality import Modality  # here, as it needs torch, which a board does not
+
     return isinstance(modality, Modality) and all(hasattr(modality, need) for need in ("name", "space"))
 
 
