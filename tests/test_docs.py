@@ -1,4 +1,4 @@
-"""The documents agree with the code: a card per attack, its evaluations, and commands that parse."""
+"""The documents agree with the code: cards of attacks, commands, modules, files; and their lines are short."""
 
 import argparse
 import importlib
@@ -21,7 +21,8 @@ from mibench_attacks import ATTACKS
 
 ROOT = Path(__file__).parent.parent
 CARDS = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "plugins/template/README.md"))]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 
 
 def table():
@@ -30,15 +31,33 @@ def table():
     return {row[0].split("`")[1]: row[1:] for row in rows}
 
 
+def lines(path):
+    """Each line of a document with its number, and whether it is in a block of code."""
+    fenced = False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        fenced ^= line.startswith("```")
+        yield number, line, fenced or line.startswith(("    ", "```"))
+
+
 def commands():
-    """Every `mibench …` in code spans and indented blocks, with its placeholders such as <name> and …"""
-    found = []
+    """Every `mibench …` in code spans and blocks of code, with its placeholders such as <name> and …"""
+    for path in DOCUMENTS:
+        found = re.findall(r"`(mibench [^`]+)`", path.read_text(encoding="utf-8"))
+        found += [line.strip().removeprefix("$ ") for _, line, code in lines(path) if code]
+        for line in dict.fromkeys(" ".join(text.split()) for text in found if text.startswith("mibench ")):
+            yield pytest.param(line, id=f"{path.name}: {line[:50]}")
+
+
+def named():
+    """Every module, attribute of one, and file of this repository that a document names in a code span or a link."""
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
-        spans = re.findall(r"`(mibench [^`\n]+)`", text)
-        lines = re.findall(r"^(?: {4}|\$ )(mibench .+)$", text, re.MULTILINE)
-        found += [pytest.param(line, id=f"{path.name}: {line[:50]}") for line in dict.fromkeys(spans + lines)]
-    return found
+        names = re.findall(r"`(mibench(?:\.\w+)+)`", text)
+        names += re.findall(r"`((?:mibench|plugins|tests|benchmarks|docs)/[\w./-]+)`", text)
+        links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+        names += [str((path.parent / link).resolve().relative_to(ROOT)) for link in links]
+        for name in dict.fromkeys(names):
+            yield pytest.param(name, id=f"{path.name}: {name}")
 
 
 def test_every_attack_has_a_card_and_a_row():
@@ -95,20 +114,42 @@ def test_evaluations_are_those_of_the_table(name, defense, place):
     assert (model.cost.forwards, model.cost.vjps) == (2 * int(forwards), 2 * int(vjps or 0))
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", [*commands()])
 def test_quoted_commands_parse(line):
     words = shlex.split(line.replace("…", " "), comments=True)
-    words = [re.sub(r"<\w+>", "run", word) for word in words[1:]]
+    words = [re.sub(r"<\w+>", "run", word) for word in words[1:] if word != "--help"]
+    if not words:
+        return
     assert words[0] in COMMANDS
     if len(words) == 1:  # the name of a command
         return
     parser = Parser(words[0])
     importlib.import_module(f"mibench.cli.{words[0]}").arguments(parser)
-    parser.parse_args([word for word in words[1:] if word != "--help"])
+    parser.parse_args(words[1:])
 
 
-def test_there_are_commands_to_parse():
-    assert len(commands()) > 20
+@pytest.mark.parametrize("name", [*named()])
+def test_what_is_named_exists(name):
+    if not name.startswith("mibench."):
+        assert (ROOT / name).exists()
+        return
+    module, _, attribute = name.rpartition(".")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        assert hasattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in DOCUMENTS if p.stem not in ("operations", "trust")], ids=lambda path: path.name
+)
+def test_lines_of_prose_are_short(path):
+    long = [number for number, line, code in lines(path) if len(line) > 100 and not code and line[0] not in "|!"]
+    assert not long, f"{path.name}: wrap the lines {long} at 100 columns"
+
+
+def test_there_is_something_to_check():
+    assert len([*commands()]) > 20 and len([*named()]) > 40
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,54 @@
+"""docs/tutorial.md: every file in it is written and every command run, in order, in one empty folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from mibench.cli import main
+
+PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
+BLOCKS = re.compile(
+    r"(?:^\*\*`(?P<file>[^`]+)`\*\*\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def call(command, capsys):
+    """The exit code and all output of a command."""
+    program, *words = shlex.split(command)
+    if program == "mibench":  # in this process, which has torch already
+        code = main(words)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+    assert program == "python"
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def masked(text):
+    """Text without its figures, which differ between machines."""
+    return re.sub(r"\d[\d.]*", "#", text)
+
+
+def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    ran = 0
+    for block in BLOCKS.finditer(PAGE.read_text(encoding="utf-8")):
+        if block["file"]:
+            path = Path(block["file"])
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(block["text"], encoding="utf-8")
+        elif block["kind"] == "console":
+            for step in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
+                command, _, expected = step.partition("\n")
+                code, output = call(command, capsys)
+                assert code == 0, f"{command}\n{output}"
+                for line in expected.splitlines():
+                    assert masked(line.partition("…")[0].strip()) in masked(output), f"{command}\n{output}"
+                ran += 1
+    assert ran == 8
+    assert {"my_attack.py", "my_defense.py", "look.py", "board"} <= {path.name for path in tmp_path.iterdir()}
+    assert "| `mixup` † | **." in (tmp_path / "board" / "README.md").read_text(encoding="utf-8")
