@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from typing import Any
@@ -38,38 +39,46 @@ def unscaled(x: Tensor) -> Tensor:
 def decoded(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:
     """The image in a file, (channels, size, size) uint8: its shorter side resized to ``size``, the middle cut out.
 
-    An image of this size keeps its values. EXIF orientation is followed, colour profiles are not. Transparent pixels are laid on
-    white. 16 bits are rounded to 8. Only the first frame or page is read.
+    An image of this size keeps its values. EXIF orientation is followed, colour profiles are not. Transparent pixels are laid
+    on white. 16 bits are rounded to 8. Only the first frame or page is read.
 
     Raises:
-        ValueError: where it is no image of the formats known, is incomplete, or has values of no known range.
+        ValueError: where it is no image of the formats known, is damaged, or has values of no known range.
         MibenchError: without Pillow.
     """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ModuleNotFoundError:
         raise MibenchError("images need Pillow: pip install 'mibench[images]'") from None
+    image = _eight_bit(_loaded(data))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    fitted = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _loaded(data: bytes) -> Any:
+    """The Pillow image in a file, its orientation followed; ValueError where it cannot be read."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     Image.init()
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # damage is said once, in the error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image: Image.Image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+            image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
             image.load()
-            image = _eight_bit(ImageOps.exif_transpose(image))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("L" if channels == 1 else "RGB")
+            return ImageOps.exif_transpose(image)
         except UnidentifiedImageError:
             raise ValueError("is no image of a known format") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ValueError(f"has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
-        except Exception as error:  # decoders of damaged data raise errors of every kind
-            what = " ".join(str(error).split())[:120] or type(error).__name__
-            raise ValueError(f"is no readable image ({what})") from None
-    fitted = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
+        except OSError as error:
+            raise ValueError(f"is no readable image ({' '.join(str(error).split())[:120]})") from None
+        except Exception:  # decoders of damaged data raise errors of every kind, whose texts explain nothing
+            raise ValueError("is no readable image: it is damaged") from None
 
 
 def _eight_bit(image: Any) -> Any:

@@ -45,8 +45,8 @@ def decoded(data: bytes) -> tuple[int, NDArray[np.float64]]:
                 raise ValueError(f"is no readable wav (its format is {file.format})")
             rate: int = file.samplerate
             channels: NDArray[np.float64] = file.read(dtype="float64", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"is no readable wav ({error.error_string.rstrip('.')})") from None
+    except soundfile.LibsndfileError:
+        raise ValueError("is no readable wav: it is damaged or of another format") from None
     if int.from_bytes(data[4:8], "little") > len(data) - 7:  # the length after these 8 bytes; some leave out a last 0
         raise ValueError("is incomplete: it ends before the length that its header states")
     if not RATES[0] <= rate <= RATES[1]:
