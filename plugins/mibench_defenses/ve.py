@@ -1,7 +1,6 @@
 """Variance-exploding SDE."""
 
 import math
-from typing import ClassVar
 
 from pydantic import Field, model_validator
 
@@ -11,9 +10,9 @@ from mibench import Defense, LinearSDE
 class VE(Defense):
     """Variance-exploding SDE, the continuous score matching with Langevin dynamics."""
 
-    name: ClassVar = "ve"
-    version: ClassVar = 2
-    paper: ClassVar = "arXiv 2011.13456"
+    name = "ve"
+    version = 2
+    paper = "arXiv 2011.13456"
 
     sigma_min: float = Field(0.01, gt=0, le=10, description="smallest noise scale")
     sigma_max: float = Field(

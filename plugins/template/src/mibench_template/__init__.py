@@ -1,7 +1,5 @@
 """A complete mibench plugin: one defense, one attack."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 
@@ -11,8 +9,7 @@ from mibench import Attack, Defense, LinearSDE, hookimpl
 class InputNoise(Defense):
     """VP trained on members that carry fresh Gaussian noise, so that none is seen twice."""
 
-    name: ClassVar = "input-noise"
-    version: ClassVar = 1
+    name = "input-noise"
 
     scale: float = Field(0.1, ge=0, le=10, description="standard deviation of the noise")
 
@@ -38,9 +35,8 @@ class InputNoise(Defense):
 class FirstAnswer(Attack):
     """The size of the network's answer to the sample itself, at the smallest time."""
 
-    name: ClassVar = "first-answer"
-    version: ClassVar = 1
-    published: ClassVar = "t_min"
+    name = "first-answer"
+    published = "t_min"
 
     p: float = Field(2.0, ge=1, le=100, description="of the norm")
 
