@@ -70,7 +70,7 @@ class Adaptive(Attack):
         if model.process.order > 1:
             kinds[" drawn"] = ctx.noise("auxiliaries", self.auxiliaries, *model.state_shape)
         first = model.eps(model.noised(x, kinds[""][0], model.process.t_min), model.process.t_min)
-        sizes = {}
+        sizes: dict[str, Tensor] = {}
         for level, t in times.items():
             sizes |= {f"{name} snr={level:g}": size for name, size in _loss(model, x, draws, t).items()}
             for kind, noise in kinds.items():

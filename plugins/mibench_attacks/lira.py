@@ -1,6 +1,7 @@
 """LiRA."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, PrivateAttr
@@ -16,7 +17,8 @@ FLOOR = 1e-8  # of a loss per dimension: anything smaller is rounding
 SMALLEST_SIGMA = 1e-3
 
 
-class _Moments(NamedTuple):
+@dataclass(frozen=True)
+class _Moments:
     """Of some shadow models' log losses, per sample (B,): how many, their mean, the sum of squared deviations from it."""
 
     count: Tensor
@@ -24,7 +26,8 @@ class _Moments(NamedTuple):
     squares: Tensor
 
 
-class _Pooled(NamedTuple):
+@dataclass(frozen=True)
+class _Pooled:
     """What samples share where models are few.
 
     Attributes:

@@ -71,7 +71,8 @@ class PIA(Attack):
         else:
             centred = u - torch.einsum("i,b...->bi...", kernel.mean_coef[0], x)
             residual = answer - torch.einsum("i,bi...->b...", kernel.inverse[0, -1], centred)
-        return residual.flatten(1).norm(p=self.p, dim=1)
+        size: Tensor = residual.flatten(1).norm(p=self.p, dim=1)
+        return size
 
 
 def drift(model: Model, u: Tensor, eps: Tensor, t: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Variance-exploding SDE."""
 
 import math
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -20,7 +21,7 @@ class VE(Defense):
     )
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if self.sigma_max <= self.sigma_min:
             raise ValueError("sigma_max must be above sigma_min")
         return self

@@ -1,5 +1,7 @@
 """Variance-preserving SDE."""
 
+from typing import Self
+
 from pydantic import Field, model_validator
 
 from mibench import Defense, LinearSDE
@@ -16,7 +18,7 @@ class VP(Defense):
     beta_max: float = Field(20.0, gt=0, le=1000, description="b(1)")
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if self.beta_max < self.beta_min:
             raise ValueError("beta_max must be at least beta_min")
         return self

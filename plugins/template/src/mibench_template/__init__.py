@@ -2,8 +2,9 @@
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from mibench import Attack, Defense, LinearSDE, hookimpl
+from mibench import Attack, Context, Defense, Kernel, LinearSDE, Model, hookimpl
 
 
 class InputNoise(Defense):
@@ -13,7 +14,7 @@ class InputNoise(Defense):
 
     scale: float = Field(0.1, ge=0, le=10, description="standard deviation of the noise")
 
-    def process(self):
+    def process(self) -> LinearSDE:
         """VP with b(t) = 0.1 + 19.9 t."""
         return LinearSDE(
             [[-0.5]],
@@ -26,7 +27,7 @@ class InputNoise(Defense):
             t_min=self.t_min,
         )
 
-    def loss(self, model, batch, kernel, generator):
+    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
         """The usual loss, of members with noise. All randomness comes from the generator."""
         noise = torch.randn(batch.shape, generator=generator, device=batch.device)
         return super().loss(model, batch + self.scale * noise, kernel, generator)
@@ -40,19 +41,19 @@ class FirstAnswer(Attack):
 
     p: float = Field(2.0, ge=1, le=100, description="of the norm")
 
-    def score(self, model, x, ctx):
+    def score(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """−‖ε_θ((x, 0), t_min)‖_p: a network that knows the sample finds no noise in it."""
         answer = model.eps(model.at_rest(x), model.process.t_min)
         return {"t_min": -answer.flatten(1).norm(p=self.p, dim=1)}
 
 
 @hookimpl
-def mibench_defenses():
+def mibench_defenses() -> list[type[Defense]]:
     """The defenses of this plugin."""
     return [InputNoise]
 
 
 @hookimpl
-def mibench_attacks():
+def mibench_attacks() -> list[type[Attack]]:
     """The attacks of this plugin."""
     return [FirstAnswer]
