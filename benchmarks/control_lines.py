@@ -1,4 +1,4 @@
-"""Write what each attack reaches on the controls into its card in docs/attacks.md, from the records of the suite ``attacks``.
+"""Write the table of what each attack reaches on the controls into docs/attacks.md, from the records of the suite ``attacks``.
 
 Run ``.venv/bin/python benchmarks/control_lines.py``; with ``--check`` nothing is written, and it exits with 1 on a difference.
 """
@@ -9,37 +9,32 @@ import re
 import sys
 from pathlib import Path
 
-from mibench.leaderboard.tables import Board, open_board
-from mibench.leaderboard.text import rate
+from mibench.leaderboard.board import Board, open_board
+from mibench.leaderboard.controls import controls
+from mibench.leaderboard.text import markdown_table, rate
 
 ROOT = Path(__file__).parent.parent
 CARDS = ROOT / "docs" / "attacks.md"
-START = "**Controls**: "
+TABLE = re.compile(r"(?<=writes this table.\n\n)(\|.*\n)+")
 
 
-def line(board: Board, name: str) -> str:
-    """One line for an attack: the least AUROC on exact models and the farthest from .5 on fresh data, by dataset."""
-    parts = []
-    for dataset in board.datasets():
-        for label, found in board.controls(dataset).items():
-            if label.rpartition("+")[2].partition(":")[0] == name:
-                exact = "n/a" if found.exact is None else rate(found.exact)
-                fresh = "n/a" if found.fresh is None else rate(found.fresh)
-                parts.append(f"`{label}` on {dataset.partition(':')[0]}: exact {exact}, fresh {fresh}")
-    return START + ("; ".join(parts) or "n/a: it needs weights, which an exact model has not") + "."
+def control_table(board: Board) -> str:
+    """A row per attack: by dataset the least AUROC on exact models and the farthest from .5 on fresh data."""
+    datasets = board.datasets()
+    found = {dataset: controls(board, dataset) for dataset in datasets}
+    header = [f"{dataset.partition(':')[0]}: {kind}" for dataset in datasets for kind in ("exact", "fresh")]
+    rows = []
+    for attack in dict.fromkeys(attack for dataset in datasets for attack in found[dataset]):
+        of = [found[dataset].get(attack) for dataset in datasets]
+        areas = [area for one in of for area in ((one.exact, one.fresh) if one else (None, None))]
+        rows.append([f"`{attack}`", *("n/a" if area is None else rate(area) for area in areas)])
+    return markdown_table(["attack", *header], rows) + "\n"
 
 
 def main(check: bool) -> int:
-    """Fill in the lines, or compare."""
-    board, text = open_board(ROOT / "leaderboards" / "attacks"), CARDS.read_text(encoding="utf-8")
-    cards = re.split(r"(?m)^(?=##+ )", text)
-    for k, card in enumerate(cards):
-        if card.startswith("### "):
-            kept = [row for row in card.rstrip().splitlines() if not row.startswith(("<!-- controls:", START))]
-            while not kept[-1]:
-                kept.pop()
-            cards[k] = "\n".join([*kept, "", line(board, kept[0].removeprefix("### ")), "", ""])
-    filled = "".join(cards).rstrip() + "\n"
+    """Fill in the table, or compare."""
+    text = CARDS.read_text(encoding="utf-8")
+    filled = TABLE.sub(control_table(open_board(ROOT / "leaderboards" / "attacks")).replace("\\", r"\\"), text)
     if check:
         return int(filled != text)
     CARDS.write_text(filled, encoding="utf-8")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
     from mibench.hookspecs import hookimpl
+    from mibench.leaderboard.frame import records
     from mibench.modality import IMAGE, MEL, POINTS, Modality
     from mibench.recipe import Recipe
 
@@ -57,6 +58,7 @@ __all__ = [
     "dataset",
     "defense",
     "hookimpl",
+    "records",
     "run",
 ]
 
@@ -69,6 +71,7 @@ _HOMES = {
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
     "mibench.hookspecs": ("hookimpl",),
+    "mibench.leaderboard.frame": ("records",),
     "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),
     "mibench.recipe": ("Recipe",),
 }

@@ -33,9 +33,7 @@ def folders(suite: str | None) -> list[Path]:
 
 def main(args: argparse.Namespace) -> int:
     """Render, or compare."""
-    from mibench.files import write_text
-    from mibench.leaderboard.markdown import check, render
-    from mibench.leaderboard.tables import PLOT, open_board
+    from mibench.leaderboard.markdown import check
 
     worst = 0
     for folder in folders(args.suite):
@@ -44,12 +42,23 @@ def main(args: argparse.Namespace) -> int:
             print(f"{folder}: {difference or 'up to date'}")
             worst = max(worst, int(difference is not None))
         else:
-            board = open_board(folder)
-            write_text(folder / "README.md", render(folder, board))
-            print(f"wrote {folder / 'README.md'}")
-            if len(board.checkpoints()) > 1:
-                from mibench.leaderboard.plots import plot_training
-
-                plot_training(board, folder / PLOT)
-                print(f"wrote {folder / PLOT}")
+            _write(folder)
     return worst
+
+
+def _write(folder: Path) -> None:
+    """Write a suite's README and its pictures."""
+    from mibench.files import write_text
+    from mibench.leaderboard.board import open_board
+    from mibench.leaderboard.markdown import TRADEOFF, TRAINING, pictures, render
+
+    board = open_board(folder)
+    write_text(folder / "README.md", render(folder, board))
+    print(f"wrote {folder / 'README.md'}")
+    if wanted := pictures(board):
+        from mibench.leaderboard.plots import plot_tradeoff, plot_training
+
+        for name, plot in ((TRADEOFF, plot_tradeoff), (TRAINING, plot_training)):
+            if name in wanted:
+                plot(board, folder / name)
+                print(f"wrote {folder / name}")

@@ -1,110 +1,149 @@
-"""The tables that say how the figures came about: settings, training, costs, sizes, versions."""
+"""What figures cost and came from: evaluations, training, sizes, wall time, versions."""
 
 from __future__ import annotations
 
-from mibench.leaderboard.notes import Notes
-from mibench.leaderboard.tables import Board, spread
-from mibench.leaderboard.text import MISSING, code, distinct, number, rates, table
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mibench.leaderboard.board import DONE, Board
+from mibench.leaderboard.columns import Column, build
+from mibench.leaderboard.summaries import Spread
+from mibench.leaderboard.tables import attacks_by_defenses, name_entry
+from mibench.leaderboard.text import MISSING, Entry, Table, distinct, number
 from mibench.metrics.headings import heading
-from mibench.results.facts import ModelFacts
 
-__all__ = ["settings", "sizes", "took", "training", "versions"]
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
 
-CHOICES = ("published", "calibrated", "oracle")
-BASELINES = ("null", "copies", "gauss")
+__all__ = ["cost_table", "size_table", "training_table", "versions", "wall_time"]
 
-
-def settings(board: Board, notes: Notes, dataset: str) -> str:
-    """The AUROC of each attack at its three settings."""
-    rows = []
-    for defense in board.defenses(dataset):
-        for attack in board.attacks(dataset):
-            if found := board.attacked(dataset, defense, attack):
-                row = [code(defense), code(attack)]
-                for choice in CHOICES:
-                    area = board.auroc(dataset, defense, attack, choice)
-                    names = [getattr(m, choice).setting for m in found]
-                    chosen = ", ".join(names if len(set(names)) > 1 else names[:1])
-                    row.append(f"{notes.cell(dataset, defense, attack, area, rates)} at {chosen}")
-                rows.append(row)
-    header = ["defense", "attack", "published", "calibrated", "oracle (chosen with hindsight)"]
-    return table(header, rows) if rows else "No attack has been run."
+NEAR_DUPLICATES = (
+    "**Near-duplicates** are non-members closer to a member than a tenth of the median distance between neighbouring "
+    "samples; mean over seeds."
+)
+BASELINES = (
+    "**Baselines of the distances**, all to the reference: *null*, one half of the reference to the other; *copies*, "
+    "resampled members; *gauss*, a Gaussian with the members' mean and covariance."
+)
 
 
-def training(board: Board, dataset: str) -> str:
-    """What the models were given and kept, and what the attacks cost."""
-    defenses, rows = board.defenses(dataset), []
-    for defense in defenses:
-        models = {record.model.key: record for record in board.records(dataset, defense)}
-        facts = [models[key].model for key in sorted(models)]
-        gap = spread(facts, _gap)
-        row = [code(defense), distinct(f.steps for f in facts if f.steps)]
-        row.append(distinct(f"{f.epochs_per_member:g}" for f in facts if f.epochs_per_member))
-        rows.append([*row, number(gap.mean) if gap else MISSING])
-    given = table(["defense", "steps", "epochs per member", "held-out − member loss"], rows)
-    rows = [[code(a), *(_cost(board, dataset, d, a) for d in defenses)] for a in board.attacks(dataset)]
-    return f"{given}\n\n{table(['evaluations', *map(code, defenses)], rows)}"
-
-
-def _gap(model: ModelFacts) -> float | None:
-    """The loss on held-out samples minus that on members, None where they were not measured."""
-    if model.heldout_loss is None or model.member_loss is None:
-        return None
-    return model.heldout_loss - model.member_loss
-
-
-def _cost(board: Board, dataset: str, defense: str, attack: str) -> str:
-    costs = [r.cost for r in board.records(dataset, defense, attack) if r.attack]
-    counts = [
-        tuple(spread(costs, lambda c, k=f"{part}{kind}": getattr(c, k)) for kind in ("forwards", "vjps"))  # type: ignore[misc]
-        for part in ("", "shadow_", "fit_")
-    ]
-    asked = [f"{forwards.mean:g} + {vjps.mean:g}" if forwards and vjps else "" for forwards, vjps in counts]
-    words = ("{}", "{} of shadow models", "{} to learn")
-    return "; ".join(word.format(count) for word, count in zip(words, asked, strict=True) if count) or MISSING
-
-
-def sizes(board: Board) -> str:
-    """The sizes of each dataset's parts and the baselines of its distance."""
-    parts = ("members", "nonmembers", "reference")
-    header = ["dataset", "members", "non-members", "reference", "near-duplicates", "evaluated on"]
-    header += [f"FD {name}" for name in BASELINES]
-    further = sorted({u.inception.space for d in board.datasets() for u in board.utilities(d) if u.inception})
-    header += [f"{heading(space)} ({space}) {name}" for space in further for name in BASELINES]
-    rows = []
-    for dataset in board.datasets():
-        records, utilities = board.records(dataset), board.utilities(dataset)
-        splits = [r.split for r in records if r.split]
-        row = [dataset, *(distinct(getattr(s, part) for s in splits) for part in parts)]
-        close = spread(splits, lambda s: s.near_duplicates)
-        row.append(f"{close.mean:.1f}" if close else MISSING)
-        row.append(distinct(f"{r.attack.members} v {r.attack.nonmembers}" for r in records if r.attack))
-        for name in BASELINES:
-            values = spread(utilities, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
-            row.append(number(values.mean) if values else MISSING)
-        for space in further:
-            there = [u.inception for u in utilities if u.inception and u.inception.space == space]
-            for name in BASELINES:
-                values = spread(there, lambda u, name=name: getattr(u, name))  # type: ignore[misc]
-                row.append(number(values.mean) if values else MISSING)
-        rows.append(row)
-    return table(header, rows)
-
-
-def took(board: Board) -> str:
-    """The wall time that the records tell of: of cells, and of the trainings of the models that they are of."""
-    records = board.everything()
-    trained = {r.model.key: r.model.seconds or 0.0 for r in records if not r.cell.checkpoint}
-    cells, trainings = (
-        f"{seconds / 60:.0f} min" for seconds in (sum(r.seconds for r in records), sum(trained.values()))
+def cost_table(board: Board, dataset: str) -> Table:
+    """What the attacks ask of the networks."""
+    first = Column(
+        ("evaluations",),
+        name_entry,
+        "**Evaluations** are network evaluations + vector–Jacobian products for each scored sample; *of shadow models*: "
+        "the same of theirs; *to learn*: all that was asked of any model before the first sample was scored, where the "
+        "record has it.",
     )
-    return f"In one process: {cells} for the cells, {trainings} for training, shadow models apart." if records else ""
+    return attacks_by_defenses(board, dataset, first, partial(_cost, board, dataset))
+
+
+def _cost(board: Board, dataset: str, defense: str, attack: str) -> Entry:
+    cell = (dataset, defense, attack)
+    if cell not in board.values("tier"):
+        return (MISSING,)
+    counts = []
+    for prefix, words in (("", "{}"), ("shadow_", "{} of shadow models"), ("fit_", "{} to learn")):
+        forwards, vjps = (board.spread(f"{prefix}{name}", *cell) for name in ("forwards", "vjps"))
+        if forwards and vjps:
+            counts.append(words.format(f"{forwards.mean:g} + {vjps.mean:g}"))
+    return ("; ".join(counts) or MISSING,)
+
+
+def training_table(board: Board, dataset: str) -> Table:
+    """What the models were given, and how much they overfit."""
+    rows = board.done[board.done["dataset"] == dataset].drop_duplicates("model_key")
+    by_defense = dict(list(rows.groupby("defense")))
+
+    def models(defense: str) -> DataFrame:
+        return by_defense.get(defense, rows[:0])
+
+    def gap(defense: str) -> Entry:
+        found = models(defense)
+        return _mean(found["heldout_loss"] - found["member_loss"])
+
+    columns = [
+        Column(("defense",), name_entry),
+        Column(("steps",), lambda defense: _distinct(models(defense)["steps"], ".0f")),
+        Column(
+            ("epochs per member",),
+            lambda defense: _distinct(models(defense)["epochs_per_member"], "g"),
+            "**Epochs per member**: how often training has drawn each member, on average.",
+        ),
+        Column(
+            ("held-out − member loss",),
+            gap,
+            "**Held-out − member loss**: how much larger the loss is on held-out samples than on members, which is how "
+            "much the model overfits.",
+        ),
+    ]
+    return build(columns, board.defenses(dataset))
+
+
+def size_table(board: Board) -> Table:
+    """The sizes of each dataset's parts, and the baselines of its distances."""
+    by_dataset = dict(list(board.done.groupby("dataset")))
+
+    def rows(dataset: str) -> DataFrame:
+        return by_dataset.get(dataset, board.done[:0])
+
+    def size(part: str, dataset: str) -> Entry:
+        return _distinct(rows(dataset)[part], ".0f")
+
+    def evaluated(dataset: str) -> Entry:
+        pairs = rows(dataset)[["evaluated_members", "evaluated_nonmembers"]].dropna().drop_duplicates()
+        return (distinct(f"{members:.0f} v {nonmembers:.0f}" for members, nonmembers in pairs.itertuples(index=False)),)
+
+    def distance(name: str, dataset: str) -> Entry:
+        return _mean(rows(dataset)[name])
+
+    def inception(name: str, space: str, dataset: str) -> Entry:
+        found = rows(dataset)
+        return _mean(found[found["inception_space"] == space][name])
+
+    baselines = ("null", "copies", "gauss")
+    spaces = sorted(set(board.done["inception_space"].dropna()))
+    others = [
+        (f"{heading(space)} ({space}) {name}", space, f"inception_fd_{name}") for space in spaces for name in baselines
+    ]
+    columns: list[Column[str]] = [
+        Column(("dataset",), lambda dataset: (dataset,)),
+        Column(("members",), partial(size, "members")),
+        Column(("non-members",), partial(size, "nonmembers")),
+        Column(("reference",), partial(size, "reference")),
+        Column(("near-duplicates",), lambda dataset: _mean(rows(dataset)["near_duplicates"], ".1f"), NEAR_DUPLICATES),
+        Column(("evaluated on",), evaluated, "**Evaluated on**: members v non-members that attacks are evaluated on."),
+        *(Column((f"FD {name}",), partial(distance, f"fd_{name}"), BASELINES) for name in baselines),
+        *(Column((header,), partial(inception, name, space), BASELINES) for header, space, name in others),
+    ]
+    return build(columns, board.datasets())
+
+
+def _distinct(values: Series, form: str) -> Entry:
+    return (distinct(format(value, form) for value in values.dropna().unique() if value),)
+
+
+def _mean(values: Series, form: str = "") -> Entry:
+    known = tuple(values.dropna())
+    if not known:
+        return (MISSING,)
+    mean = Spread(known).mean
+    return (format(mean, form) if form else number(mean),)
+
+
+def wall_time(board: Board) -> str:
+    """The wall time of all cells, and of the trainings of their models."""
+    done = board.frame[board.frame["status"].isin(DONE)]
+    trained = done[done["checkpoint"] == 0].drop_duplicates("model_key")
+    cells, trainings = (f"{seconds.sum() / 60:.0f} min" for seconds in (done["seconds"], trained["training_seconds"]))
+    return f"Wall time in one process: {cells} for the cells, {trainings} for training, without shadow models."
 
 
 def versions(board: Board) -> str:
     """Every different value of what the records say of where they were made."""
-    records = [record for dataset in board.datasets() for record in board.records(dataset)]
-    found = [r.environment.model_dump() for r in records if r.environment]
+    records = [record for dataset in board.datasets() for record in board.all_of("record", dataset)]
+    found = [record.environment.model_dump() for record in records if record.environment]
     names = sorted({name for environment in found for name in environment})
     values = (f"{name} {distinct(e[name] for e in found if name in e)}" for name in names)
     return f"Made with: {' · '.join(values)}." if found else ""

@@ -1,8 +1,9 @@
-"""Plots of numbers; they need no torch."""
+"""Pictures of numbers, drawn with matplotlib; they need no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -10,9 +11,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from mibench.errors import MibenchError
-from mibench.leaderboard.tables import Board
+from mibench.leaderboard.board import Board
 
-__all__ = ["plot_bound", "plot_training"]
+__all__ = ["plot_bound", "plot_tradeoff", "plot_training"]
+
+MARKERS = "osD^vP*X<>"
+"""A shape for each defense, since colours repeat and not everyone tells them apart."""
 
 
 def plot_bound(
@@ -37,20 +41,55 @@ def plot_training(board: Board, path: Path) -> None:
     Raises:
         MibenchError: where the picture cannot be written.
     """
-    datasets = board.datasets()
-    figure, axes = plt.subplots(1, len(datasets), figsize=(5.5 * len(datasets), 4), squeeze=False)
-    for axis, dataset in zip(axes[0], datasets, strict=True):
+    figure, axes = _panels(board)
+    for axis, dataset in zip(axes, board.datasets(), strict=True):
         for defense in board.defenses(dataset):
-            if points := board.path(dataset, defense):
+            if points := board.training_curve(dataset, defense):
                 _, distances, areas = zip(*points, strict=True)
                 (line,) = axis.plot(distances, areas, marker="o", markersize=4, label=defense)
                 axis.plot(distances[-1:], areas[-1:], marker="s", markersize=8, color=line.get_color())
+        axis.set(xlabel="FD of the samples (square: end of training)")
+    _write(figure, path)
+
+
+def plot_tradeoff(board: Board, path: Path) -> None:
+    """The worst known AUROC with its interval against the distance ± sd, at the end of training: lower left is better.
+
+    Raises:
+        MibenchError: where the picture cannot be written.
+    """
+    figure, axes = _panels(board)
+    for axis, dataset in zip(axes, board.datasets(), strict=True):
+        for k, defense in enumerate(board.defenses(dataset)):
+            worst, distance = board.worst(dataset, defense), board.spread("fd", dataset, defense)
+            if worst and distance:
+                mean, (low, high) = worst.auroc.mean, worst.interval
+                limits = [[max(0, mean - low)], [max(0, high - mean)]]
+                style = {"fmt": MARKERS[k % len(MARKERS)], "markersize": 7, "elinewidth": 1, "capsize": 2}
+                axis.errorbar(distance.mean, mean, limits, distance.sd or 0, label=defense, **style)
+        axis.set(xlabel="FD of the samples", ylim=(0.4, 1.03))
+    _write(figure, path)
+
+
+def _panels(board: Board) -> tuple[Any, Any]:
+    """A figure with an empty panel for each dataset, the AUROC upwards, and its panels."""
+    datasets = board.datasets()
+    figure, axes = plt.subplots(1, len(datasets), figsize=(5.5 * len(datasets), 4), squeeze=False)
+    for axis, dataset in zip(axes[0], datasets, strict=True):
         axis.axhline(0.5, color="0.7", linewidth=1)
-        axis.set(title=dataset, xlabel="FD of the samples (square: end of training)", ylabel="worst known AUROC")
-        axis.legend(fontsize=8)
+        title = dataset if len(dataset) <= 40 else dataset[:39] + "…"
+        axis.set(title=title, ylabel="worst known AUROC")
+    return figure, axes[0]
+
+
+def _write(figure: Any, path: Path) -> None:
+    for axis in figure.axes:
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)
     figure.tight_layout()
     try:
         figure.savefig(path, dpi=110, metadata={"Software": None})
     except OSError as error:
         raise MibenchError(f"cannot write {path}: {error.strerror}") from None
-    plt.close(figure)
+    finally:
+        plt.close(figure)

@@ -1,19 +1,62 @@
-"""Numbers, names and tables as Markdown.
-
-Tables are written here and not with a library, whose next version would change the bytes.
-"""
+"""Numbers and tables as text: what an entry of a table says, and tables as Markdown or for a terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from mibench.leaderboard.tables import Spread
+import tabulate
 
-__all__ = ["MISSING", "code", "distinct", "number", "numbers", "rate", "rates", "signed", "span", "table"]
+if TYPE_CHECKING:
+    from mibench.leaderboard.summaries import Spread
+
+__all__ = [
+    "MISSING",
+    "Code",
+    "Entry",
+    "Footnote",
+    "Strong",
+    "Table",
+    "columns",
+    "distinct",
+    "markdown_table",
+    "number",
+    "numbers",
+    "rate",
+    "rates",
+    "signed",
+    "span",
+]
 
 MISSING = "–"
+tabulate.WIDE_CHARS_MODE = False  # else the bytes of a board would depend on whether wcwidth is installed
+
+
+class Code(str):
+    """A name, shown in the typeface of code."""
+
+
+class Strong(str):
+    """Text shown in bold."""
+
+
+class Footnote(str):
+    """A reason, shown as a mark that leads to it."""
+
+
+Entry = tuple[str, ...]
+"""What stands in a table, piece by piece; ``Code``, ``Strong`` and ``Footnote`` say how a piece is shown."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, however it is shown: its header, rows of the same length, and what the guide says of its columns."""
+
+    header: list[Entry]
+    rows: list[list[Entry]]
+    explanations: tuple[str, ...] = ()
 
 
 def rate(value: float) -> str:
@@ -41,19 +84,14 @@ def span(interval: tuple[float, float], show: Callable[[float], str]) -> str:
     return f"[{show(interval[0])}, {show(interval[1])}]"
 
 
-def rates(found: Spread) -> str:
+def rates(spread: Spread) -> str:
     """Rates as ``.713 ± .021``."""
-    return rate(found.mean) + ("" if found.sd is None else f" ± {rate(found.sd)}")
+    return rate(spread.mean) + ("" if spread.sd is None else f" ± {rate(spread.sd)}")
 
 
-def numbers(found: Spread) -> str:
+def numbers(spread: Spread) -> str:
     """Other numbers as ``12.3 ± 0.4``."""
-    return number(found.mean) + ("" if found.sd is None else f" ± {number(found.sd, found.mean)}")
-
-
-def code(text: str) -> str:
-    """A name in the typeface of code."""
-    return f"`{text}`"
+    return number(spread.mean) + ("" if spread.sd is None else f" ± {number(spread.sd, spread.mean)}")
 
 
 def distinct(values: Iterable[Any]) -> str:
@@ -61,7 +99,17 @@ def distinct(values: Iterable[Any]) -> str:
     return ", ".join(sorted({str(value) for value in values})) or MISSING
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its first column to the left and the others centred."""
-    lines = [header, [":--", *[":-:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    escaped = [[" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in (header, *rows)]
+    align = ["left", *["center"] * (len(header) - 1)]
+    return tabulate.tabulate(escaped[1:], escaped[0], "pipe", colalign=align, disable_numparse=True)
+
+
+def columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Iterable[int] = ()) -> str:
+    """Aligned columns for a terminal, those with the numbers in ``right`` to the right."""
+    if not rows:
+        return "  ".join(header)
+    align = ["right" if k in right else "left" for k in range(len(rows[0]))]
+    text = tabulate.tabulate(rows, header, "plain", colalign=align, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())

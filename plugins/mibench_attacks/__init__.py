@@ -1,6 +1,6 @@
 """The bundled attacks."""
 
-from mibench import Attack, hookimpl
+from mibench import hookimpl
 from mibench_attacks.adaptive import Adaptive
 from mibench_attacks.blind import Blind
 from mibench_attacks.frequency_filter import FrequencyFilter
@@ -19,9 +19,7 @@ from mibench_attacks.rmia import RMIA
 from mibench_attacks.secmi import SecMI
 from mibench_attacks.sima import SimA
 
-__all__ = ["ATTACKS"]
-
-ATTACKS: list[type[Attack]] = [
+ATTACKS = [
     Blind,
     Loss,
     SecMI,
@@ -41,8 +39,10 @@ ATTACKS: list[type[Attack]] = [
     Adaptive,
 ]
 
+__all__ = ["ATTACKS"]
+
 
 @hookimpl
-def mibench_attacks() -> list[type[Attack]]:
+def mibench_attacks():
     """Every attack of this package."""
     return ATTACKS

@@ -1,6 +1,7 @@
 """Critically damped Langevin diffusion."""
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -11,10 +12,10 @@ from mibench import Defense, LinearSDE
 class CLD(Defense):
     """Critically damped Langevin diffusion: data and velocity."""
 
-    name = "cld"
-    version = 2
-    paper = "arXiv 2112.07068"
-    adaptive = ("adaptive",)
+    name: ClassVar = "cld"
+    version: ClassVar = 2
+    paper: ClassVar = "arXiv 2112.07068"
+    adaptive: ClassVar = ("adaptive",)
 
     beta: float = Field(4.0, gt=0, le=1000, description="b, constant")
     mass: float = Field(0.25, gt=0, le=1000, description="M; the friction is critical, Γ² = 4M")

@@ -129,7 +129,7 @@ def test_a_suite_runs_resumes_and_takes_another_attack_without_retraining(suite,
     record = read_record(next(iter(before)))
     assert record.split.fingerprint and record.model.digest and record.environment.torch
     attacked = read_record(suite / "records" / "digits_members_20_nonmembers_40_reference_200" / "vp" / "pia-s0.json")
-    assert (attacked.cost.forwards, attacked.cost.vjps) == (8, 0)
+    assert attacked.cost == {"forwards": 8.0, "vjps": 0.0}
     assert attacked.attack.members == 16 and attacked.attack.nonmembers == 32
     assert (
         attacked.attack.calibrated.tpr["0.01"].value is None
@@ -169,7 +169,7 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
     assert done.returncode == 0 and "11 of 11 cells done, 11 now, 0 failed" in done.stdout, done.stderr
     # the target, exact and fresh models; the target at both checkpoints is one job, and its shadows are one
     assert done.stderr.count("trained  ") == 2 * (1 + 3) + 2
-    assert "3 models of vp are trained " in done.stderr and "evaluations of the network requested" in done.stderr
+    assert "3 models of vp train " in done.stderr and "evaluations of the network asked for" in done.stderr
     logs = {path.stem for path in (tmp_path / "store" / "logs").iterdir()}
     models = {path.name for path in (tmp_path / "store" / "models").iterdir()}
     assert len(models) == 10 and len(models & logs) == 4
@@ -196,7 +196,7 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path):
     page = (suite / "README.md").read_text()
     assert "worst known attack: **shadow models**" in page and "### Controls of" in page and "`blind`" in page
     assert "along the training" in page and "| step 15 |" in page
-    assert "3 of 3 records are there. 8 of checkpoints and controls are beside them." in page
+    assert "3 of 3 cells are done. There are 8 further records" in page
     assert mibench("leaderboard", suite, "--check").returncode == 0
 
 
@@ -237,7 +237,7 @@ def test_misbehaving_attacks_cost_their_own_cell_and_the_board_says_so(suite, tm
     assert cli("validate", suite, "--plugin", plugin)[0] == 0
     assert cli("leaderboard", suite)[0] == 0
     page = (suite / "README.md").read_text()
-    assert "4 of 14 records are there." in page and "**10 cells failed**" in page.partition("## digits")[0]
+    assert "4 of 14 cells are done." in page and "**10 cells failed**" in page.partition("## digits")[0]
     for name, reason in WRONG.items():
         (mark,) = (line.partition("]")[0] for line in page.splitlines() if line.endswith(f"]: {reason}"))
         assert f"| `{name}` | failed{mark}] |" in page

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from made_records import attacked, cell_facts, metrics, put, sampled, scores
 
-from mibench.leaderboard.tables import Board, matched, mean_difference, mean_interval, open_board
+from mibench.leaderboard.board import Board, open_board
+from mibench.leaderboard.controls import Control, controls
+from mibench.leaderboard.summaries import matched, mean_difference, mean_interval
 from mibench.metrics.membership import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
 from mibench.results.figures import Estimate
 
@@ -40,7 +42,7 @@ def test_each_tier_may_use_what_the_ones_before_it_use(folder: Path) -> None:
     board = open_board(folder)
     assert board.tiers("digits") == ["samples", "network", "weights", "shadows"]
     found = [board.worst("digits", "vp", tier) for tier in board.tiers("digits")]
-    assert [(w.attack, w.area.mean) for w in found if w] == [("nn", 0.6), ("loss", 0.8), ("loss", 0.8), ("lira", 0.9)]
+    assert [(w.attack, w.auroc.mean) for w in found if w] == [("nn", 0.6), ("loss", 0.8), ("loss", 0.8), ("lira", 0.9)]
     assert board.worst("digits", "hold3") is None
     widths = [w.interval[1] - w.interval[0] for w in found if w]
     assert widths[2] > widths[1]  # the same attack, chosen from three and not from two
@@ -51,7 +53,7 @@ def test_another_attack_never_lowers_the_worst(folder: Path) -> None:
     before = open_board(folder).worst("digits", "vp")
     attacked(folder, "vp", "nn", 0.65, 0.7, tier="samples")
     after = open_board(folder).worst("digits", "vp")
-    assert before and after and after.attack == before.attack and after.area == before.area
+    assert before and after and after.attack == before.attack and after.auroc == before.auroc
     assert after.interval[0] < before.interval[0] < before.interval[1] < after.interval[1]
 
 
@@ -197,8 +199,8 @@ def test_a_path_is_in_the_order_of_training_and_of_the_worst_attack(folder: Path
     attacked(folder, "vp", "loss", 0.6, 0.6, checkpoint=5)
     board = open_board(folder)
     assert board.checkpoints() == [2, 5, 7, 0]
-    assert board.path("digits", "vp") == [(2, 31.0, 0.575), (7, 21.0, 0.6), (0, 11.0, 0.7)]
-    assert board.path("digits", "hold3") == []
+    assert board.training_curve("digits", "vp") == [(2, 31.0, 0.575), (7, 21.0, 0.6), (0, 11.0, 0.7)]
+    assert board.training_curve("digits", "hold3") == []
 
 
 def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path) -> None:
@@ -217,11 +219,15 @@ def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path
     for name, utility in (("same", how), ("other", how | {"samples": 999})):
         put(folder, name, "utility", 1, cell=cell | {"attack": None, "utility": utility}, status="n/a", reason="why")
     board = open_board(folder)
-    assert board.strange == {
+    assert board.excluded == {
         **{"another seed": 1, "another recipe": 1, "another checkpoint": 1, "another measure of utility": 1}
     }
     assert board.defenses("digits") == ["vp", "hold3", "mine", "same"] and board.checkpoints() == [5, 0]
     assert board.attacks("digits") == ["nn", "loss", "gsa", "lira", "new"]
+
+
+def shares(control: Control) -> tuple[int, int]:
+    return control.significant, control.tested
 
 
 def fresh(folder: Path, *areas: float) -> Board:
@@ -233,9 +239,9 @@ def test_controls(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.99, 0.97, model="exact")
     attacked(folder, "hold3", "loss", 0.985, model="exact")
     made = attacked(folder, "vp", "loss", 0.55, 0.44, model="fresh")
-    control = open_board(folder).controls("digits")["loss"]
+    control = controls(open_board(folder), "digits")["loss"]
     assert control.exact == pytest.approx(0.98) and control.fresh == pytest.approx(0.44)
-    assert control.outside == (0, 2)
+    assert control.significant == 0 and control.tested == 2
     mixed = [shuffled_auroc(*one, seed=k) for k, one in enumerate(made)]
     # of ranks, whose order in the pool is that of the scores
     assert control.shuffled == pytest.approx(sum(mixed) / 2, abs=1e-12)
@@ -244,10 +250,10 @@ def test_controls(folder: Path) -> None:
 def test_the_family_of_the_nulls_keeps_its_level(folder: Path) -> None:
     """An AUROC that is outside its own 99 % is within that of a family of 20."""
     area = next(k / 400 for k in range(200, 300) if null_distance(*scores(k / 400, seed=len("vploss"))) > 2.576)
-    assert fresh(folder, area).controls("digits")["loss"].outside == (1, 1)
+    assert shares(controls(fresh(folder, area), "digits")["loss"]) == (1, 1)
     for k in range(19):
         attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
-    assert open_board(folder).controls("digits")["loss"].outside == (0, 1)
+    assert shares(controls(open_board(folder), "digits")["loss"]) == (0, 1)
 
 
 @pytest.mark.parametrize("area", [0.0, 1.0])
@@ -257,4 +263,4 @@ def test_a_perfect_score_on_fresh_data_is_never_within_chance(folder: Path, area
     for family in (20, 90):
         for k in range(family):
             attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
-        assert open_board(folder).controls("digits")["loss"].outside == (1, 1)
+        assert shares(controls(open_board(folder), "digits")["loss"]) == (1, 1)

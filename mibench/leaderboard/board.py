@@ -1,0 +1,300 @@
+"""A suite with its records: which cells there are, means over seeds, the worst known attack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mibench.kinds import Tier
+from mibench.leaderboard.frame import frame_of
+from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
+from mibench.names import split_list
+from mibench.recipe import Recipe
+from mibench.results.figures import AttackMetrics
+from mibench.results.folder import UTILITY, read_folder
+from mibench.results.record import Record
+from mibench.suite.suite import Suite, checkpoint_steps, load_suite
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["DONE", "TIERS", "Board", "Worst", "open_board"]
+
+TIERS: tuple[Tier, ...] = ("samples", "network", "weights", "shadows")
+"""What an attacker may use, each with all before it. The tier "data", which needs no model, is no attack on one."""
+
+DONE = ("done", "n/a")
+"""The status of a record that enters figures. Others, such as "failed", are counted and named instead."""
+
+CellName = tuple[str, str, str]
+"""Dataset, defense and attack ("utility" for measures of samples)."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The attack with the largest mean calibrated AUROC among those of some tiers.
+
+    Attributes:
+        attack: its label.
+        auroc: its AUROC, seed by seed.
+        interval: of the mean, at 95 % for all attacks that it was chosen from together (Bonferroni).
+        null: the same maximum of the same attacks on fresh data, None where that was not run.
+    """
+
+    attack: str
+    auroc: Spread
+    interval: tuple[float, float]
+    null: float | None
+
+
+class Board:
+    """The records of a suite, seen at one kind of model and one checkpoint.
+
+    Args:
+        suite: what the suite file says.
+        frame: its records, see ``mibench.leaderboard.frame``; the seeds of a cell are in the suite's order.
+        excluded: how many records are not shown, by what about them the suite does not ask for.
+        model_kind: the kind of model that the members speak of; the suite's by default.
+        checkpoint: the training step that they speak of, 0 for the end.
+    """
+
+    def __init__(
+        self, suite: Suite, frame: DataFrame, excluded: dict[str, int], model_kind: str = "", checkpoint: int = 0
+    ) -> None:
+        self.suite = suite
+        self.frame = frame
+        self.excluded = excluded
+        self.model_kind = model_kind or suite.model
+        self.checkpoint = checkpoint
+        self._views: dict[tuple[str, int], Board] = {(self.model_kind, checkpoint): self}
+        self._values: dict[str, dict[CellName, tuple[Any, ...]]] = {}
+        self._spreads: dict[str, dict[CellName, Spread]] = {}
+        self._worst: dict[tuple[str, str, Tier], Worst | None] = {}
+
+    def at(self, model_kind: str, checkpoint: int = 0) -> Board:
+        """The same board at another kind of model or checkpoint."""
+        if (model_kind, checkpoint) not in self._views:
+            view = Board(self.suite, self.frame, self.excluded, model_kind, checkpoint)
+            view._views = self._views
+            self._views[model_kind, checkpoint] = view
+        return self._views[model_kind, checkpoint]
+
+    # ── cells ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    @cached_property
+    def rows(self) -> DataFrame:
+        """The rows of this kind of model and checkpoint, whatever their status."""
+        here = (self.frame["model_kind"] == self.model_kind) & (self.frame["checkpoint"] == self.checkpoint)
+        return self.frame[here]
+
+    @cached_property
+    def done(self) -> DataFrame:
+        """The rows that hold figures, or say that there can be none."""
+        return self.rows[self.rows["status"].isin(DONE)]
+
+    @cached_property
+    def _cells(self) -> list[CellName]:
+        """The cell of each row of ``done``."""
+        return list(zip(*(self.done[name].tolist() for name in ("dataset", "defense", "attack")), strict=True))
+
+    @cached_property
+    def outcomes(self) -> dict[CellName, list[tuple[str, str | None]]]:
+        """Status and reason of each record of a cell."""
+        found: dict[CellName, list[tuple[str, str | None]]] = {}
+        columns = [self.rows[name] for name in ("dataset", "defense", "attack", "status", "reason")]
+        for dataset, defense, attack, status, reason in zip(*columns, strict=True):
+            found.setdefault((dataset, defense, attack), []).append((status, reason))
+        return dict(sorted(found.items()))
+
+    def values(self, column: str) -> dict[CellName, tuple[Any, ...]]:
+        """The values of a column by cell, in the order of the seeds; missing ones and cells that are not done are left out."""
+        if column not in self._values:
+            lists: dict[
+                CellName, list[Any]
+            ] = {}  # pandas' groupby makes a Series of each: a second more for all boards
+            rows = self.done[column]
+            for cell, value, known in zip(self._cells, rows.tolist(), rows.notna().tolist(), strict=True):
+                if known:
+                    lists.setdefault(cell, []).append(value)
+            self._values[column] = {cell: tuple(values) for cell, values in lists.items()}
+        return self._values[column]
+
+    def spread(self, column: str, dataset: str, defense: str, attack: str = UTILITY) -> Spread | None:
+        """The figures of one cell, None where there are none."""
+        if column not in self._spreads:
+            self._spreads[column] = {cell: Spread(values) for cell, values in self.values(column).items()}
+        return self._spreads[column].get((dataset, defense, attack))
+
+    def all_of(self, column: str, dataset: str, defense: str | None = None) -> list[Any]:
+        """The values of a column in all cells of a dataset, or of a defense on it."""
+        return [
+            value
+            for (of, under, _), values in self.values(column).items()
+            if of == dataset and defense in (None, under)
+            for value in values
+        ]
+
+    def metrics(self, dataset: str, defense: str, attack: str) -> dict[int, AttackMetrics]:
+        """The metrics of an attack by seed; seeds to which it does not apply are left out."""
+        cell = (dataset, defense, attack)
+        pairs = zip(self.values("seed").get(cell, ()), self.values("record").get(cell, ()), strict=True)
+        return {seed: record.attack for seed, record in pairs if record.attack}
+
+    def datasets(self) -> list[str]:
+        """The suite's, then others that have records."""
+        return _ordered(self.suite.datasets, (cell[0] for cell in self.outcomes))
+
+    def defenses(self, dataset: str) -> list[str]:
+        """The suite's, then others that have records."""
+        return _ordered(self.suite.defenses, (cell[1] for cell in self.outcomes if cell[0] == dataset))
+
+    def attacks(self, dataset: str) -> list[str]:
+        """The suite's, then others that have records."""
+        return _ordered(self.suite.attacks, (a for d, _, a in self.outcomes if d == dataset and a != UTILITY))
+
+    def checkpoints(self, dataset: str | None = None) -> list[int]:
+        """The steps after which models (of a dataset) were measured, 0 for the end, which comes last."""
+        found = {step for kind, of, step in self._measured if kind == self.model_kind and dataset in (None, of)}
+        return sorted(found, key=lambda step: step or math.inf)
+
+    @cached_property
+    def _measured(self) -> set[tuple[str, str, int]]:
+        """Kinds of model, datasets and checkpoints that have a record."""
+        return set(zip(*(self.frame[name].tolist() for name in ("model_kind", "dataset", "checkpoint")), strict=True))
+
+    @property
+    def baseline(self) -> str:
+        """The defense that the others are compared with."""
+        return self.suite.baseline or self.suite.defenses[0]
+
+    # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many of the suite's cells have a record at the end of training, and how many there should be."""
+        suite, records = self.suite, self.values("record")
+        cells = [(s, d, a) for s in suite.datasets for d in suite.defenses for a in (UTILITY, *suite.attacks)]
+        return sum(len(records.get(cell, ())) for cell in cells), len(cells) * len(suite.seeds)
+
+    @property
+    def other_count(self) -> int:
+        """How many records there are of other kinds of model and of checkpoints."""
+        return int(self.frame["status"].isin(DONE).sum()) - len(self.done)
+
+    def count(self, status: str) -> int:
+        """How many records have this status, whatever the kind of model."""
+        return int((self.frame["status"] == status).sum())
+
+    # ── privacy ───────────────────────────────────────────────────────────────────────────────────────────────────
+    def tiers(self, dataset: str) -> list[Tier]:
+        """The tiers that attacks on this dataset belong to."""
+        found = set(self.all_of("tier", dataset))
+        return [tier for tier in TIERS if tier in found]
+
+    def worst(self, dataset: str, defense: str, tier: Tier = TIERS[-1]) -> Worst | None:
+        """The worst known attack of an attacker with this access, who may use everything of the tiers before it, too."""
+        if (dataset, defense, tier) not in self._worst:
+            self._worst[dataset, defense, tier] = self._find_worst(dataset, defense, tier)
+        return self._worst[dataset, defense, tier]
+
+    def _find_worst(self, dataset: str, defense: str, tier: Tier) -> Worst | None:
+        allowed, tiers = TIERS[: TIERS.index(tier) + 1], self.values("tier")
+        areas = {attack: self.spread("calibrated_auroc", dataset, defense, attack) for attack in self.attacks(dataset)}
+        known = {a: area for a, area in areas.items() if area and tiers[dataset, defense, a][0] in allowed}
+        if not known:
+            return None
+        attack = max(known, key=lambda name: known[name].mean)
+        metrics = list(self.metrics(dataset, defense, attack).values())
+        fresh = [self.at("fresh").spread("calibrated_auroc", dataset, defense, name) for name in known]
+        null = max((area.mean for area in fresh if area), default=None)
+        return Worst(attack, known[attack], mean_interval(metrics, 1 - 0.05 / len(known)), null)
+
+    def adaptive(self, dataset: str, defense: str) -> list[str]:
+        """The attacks made for this kind of defense that were run on it: the attack or the defense says so."""
+        found = self.values("adaptive")
+        return [attack for attack in self.attacks(dataset) if any(found.get((dataset, defense, attack), ()))]
+
+    def difference(self, dataset: str, defense: str, baseline: str) -> Difference | None:
+        """The worst known attack's AUROC on a defense minus that on a baseline, each defense under its own."""
+        mine, its = self.worst(dataset, defense), self.worst(dataset, baseline)
+        if not mine or not its or defense == baseline:
+            return None
+        ours = self.metrics(dataset, defense, mine.attack)
+        theirs = self.metrics(dataset, baseline, its.attack)
+        pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+        return mean_difference(pairs) if pairs else None
+
+    def training_curve(self, dataset: str, defense: str) -> TrainingCurve:
+        """Distance and worst known AUROC at each checkpoint."""
+        points = []
+        for step in self.checkpoints(dataset):
+            then = self.at(self.model_kind, step)
+            distance, worst = then.spread("fd", dataset, defense), then.worst(dataset, defense)
+            if distance and worst:
+                points.append((step, distance.mean, worst.auroc.mean))
+        return points
+
+
+def open_board(folder: Path) -> Board:
+    """Read a suite and those of its records that were made as it says.
+
+    Raises:
+        MibenchError: where either cannot be read.
+    """
+    found = read_folder(folder)
+    suite = _as_labelled(load_suite(str(folder)).suite, [record for _, record in found])
+    why = [_not_asked_for(suite, record) for _, record in found]
+    shown = [pair for pair, reason in zip(found, why, strict=True) if reason is None]
+    shown.sort(key=lambda pair: suite.seeds.index(pair[1].cell.seed))
+    excluded: dict[str, int] = {}
+    for reason in filter(None, why):
+        excluded[reason] = excluded.get(reason, 0) + 1
+    return Board(suite, frame_of(shown, folder), excluded)
+
+
+def _not_asked_for(suite: Suite, record: Record) -> str | None:
+    """What about a record the suite does not ask for. Any defense and attack is fine: that is how rows are added."""
+    cell = record.cell
+    if cell.seed not in suite.seeds:
+        return "another seed"
+    if cell.model == "trained":
+        recipe = cell.recipe or {}
+        if not _agrees(recipe, suite.recipe.get(cell.dataset.name, {})):
+            return "another recipe"
+        if cell.checkpoint not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
+            return "another checkpoint"
+    if cell.utility not in (None, suite.utility.model_dump(mode="json")):
+        return "another measure of utility"
+    return None
+
+
+def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a recipe has what a suite asks for, however that is written."""
+    try:
+        return Recipe(**{**recipe, **asked}) == Recipe(**recipe)
+    except ValidationError:
+        return False
+
+
+def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
+    """The suite with its names as the records write them: the order of options does not matter."""
+
+    def parts(text: str) -> tuple[str, frozenset[str]]:
+        name, _, options = text.partition(":")
+        return name.strip(), frozenset(split_list(options))
+
+    changes: dict[str, Any] = {}
+    for kind in ("dataset", "defense", "attack"):
+        labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
+        changes[f"{kind}s"] = [labels.get(parts(text), text) for text in getattr(suite, f"{kind}s")]
+    if suite.baseline in suite.defenses:
+        changes["baseline"] = changes["defenses"][suite.defenses.index(suite.baseline)]
+    return suite.model_copy(update=changes)
+
+
+def _ordered(first: list[str], others: Iterable[str]) -> list[str]:
+    return [*first, *sorted(set(others) - set(first))]

@@ -1,0 +1,285 @@
+"""Columns of tables, and those of the main table: one row per defense on one dataset.
+
+To add a column, add one ``Column`` to the list in ``main_columns``; the guide explains it wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from mibench.kinds import Tier
+from mibench.leaderboard.board import DONE, Board, Worst
+from mibench.leaderboard.frame import FPRS
+from mibench.leaderboard.summaries import Spread, matched
+from mibench.leaderboard.text import (
+    MISSING,
+    Code,
+    Entry,
+    Footnote,
+    Strong,
+    Table,
+    distinct,
+    numbers,
+    rate,
+    rates,
+    signed,
+    span,
+)
+from mibench.metrics.headings import heading, kernel_heading
+from mibench.results.folder import UTILITY
+
+__all__ = ["ACCESS", "Column", "Row", "absent", "build", "figure", "main_columns", "shown_fpr", "unfinished"]
+
+R = TypeVar("R")
+Outcomes = Iterable[tuple[str, str | None]]
+
+ACCESS: dict[Tier, str] = {
+    "samples": "samples",
+    "network": "network",
+    "weights": "weights",
+    "shadows": "shadow models",
+}
+"""What an attacker has, in words."""
+
+
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """A column of a table.
+
+    Attributes:
+        header: what stands on top.
+        entry: what stands in a row.
+        explanation: its paragraph in the guide, in Markdown; "" for a column that needs none.
+    """
+
+    header: Entry
+    entry: Callable[[R], Entry]
+    explanation: str = ""
+
+
+def build(columns: Sequence[Column[R]], rows: Iterable[R]) -> Table:
+    """The table of these columns and rows."""
+    explanations = tuple(dict.fromkeys(column.explanation for column in columns if column.explanation))
+    return Table([c.header for c in columns], [[c.entry(row) for c in columns] for row in rows], explanations)
+
+
+# ── entries that say why a figure is missing ──────────────────────────────────────────────────────────────────────────
+def figure(board: Board, cell: tuple[str, str, str], spread: Spread | None, show: Callable[[Spread], str]) -> Entry:
+    """A figure of a cell, with the number of seeds where some are missing, and the reasons."""
+    outcomes = board.outcomes.get(cell, [])
+    if spread is None:
+        return absent(outcomes)
+    return (show(spread) + missing_seeds(board, spread), *_reasons(outcomes, "n/a"), *unfinished(outcomes))
+
+
+def missing_seeds(board: Board, spread: Spread) -> str:
+    """How many of the seeds have a figure, where it is not all."""
+    seeds = len(board.suite.seeds)
+    return f" ({len(spread.values)}/{seeds})" if len(spread.values) < seeds else ""
+
+
+def absent(outcomes: Outcomes) -> Entry:
+    """What stands where no record has a figure: n/a, failed, or a dash if nothing was run."""
+    outcomes = list(outcomes)
+    other = unfinished(outcomes)
+    if any(status in DONE for status, _ in outcomes):
+        return ("n/a", *_reasons(outcomes, "n/a"), *other)
+    return (other[0].strip(), *other[1:]) if other else (MISSING,)
+
+
+def unfinished(outcomes: Outcomes) -> Entry:
+    """The marks of cells that failed or whose records are outdated; empty where there are none."""
+    reasons = {status: _reasons(outcomes, status) for status in ("failed", "outdated")}
+    return tuple(piece for status, found in reasons.items() if found for piece in (f" {status}", *found))
+
+
+def _reasons(outcomes: Outcomes, status: str) -> Entry:
+    """The different reasons of the records with this status."""
+    reasons = (" ".join(reason.split()) for of, reason in outcomes if of == status and reason)
+    return tuple(Footnote(reason) for reason in dict.fromkeys(reasons))
+
+
+# ── the main table ────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Row:
+    """A row of the main table: one defense on one dataset."""
+
+    board: Board
+    dataset: str
+    defense: str
+
+    @property
+    def worst(self) -> Worst | None:
+        """Its worst known attack."""
+        return self.board.worst(self.dataset, self.defense)
+
+    def of_worst(self, column: str) -> Spread | None:
+        """A figure of its worst known attack."""
+        return self.board.spread(column, self.dataset, self.defense, self.worst.attack) if self.worst else None
+
+
+def _name(row: Row) -> Entry:
+    board, dataset, defense = row.board, row.dataset, row.defense
+    marks = " †" if row.worst and not board.adaptive(dataset, defense) else ""
+    end = board.training_curve(dataset, board.baseline)[-1:]
+    if end and defense != board.baseline:
+        area = matched(board.training_curve(dataset, defense), end[0][1])
+        marks += " ▲" if area is not None and area > end[0][2] else ""
+    return (Code(defense), marks)
+
+
+def _worst(row: Row, tier: Tier) -> Entry:
+    worst = row.board.worst(row.dataset, row.defense, tier)
+    if not worst:
+        return (MISSING,)
+    null = f", null {rate(worst.null)}" if worst.null is not None else ""
+    missing = missing_seeds(row.board, worst.auroc)
+    return (Strong(rate(worst.auroc.mean)), f"{missing} {span(worst.interval, rate)} ", Code(worst.attack), null)
+
+
+def _difference(row: Row) -> Entry:
+    change = row.board.difference(row.dataset, row.defense, row.board.baseline)
+    return (f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING,)
+
+
+def _tpr(row: Row, fpr: str) -> Entry:
+    if not row.worst:
+        return (MISSING,)
+    tpr, percent = row.of_worst(f"tpr_at_{fpr}"), f" @{100 * float(fpr):g}%"
+    cell = (row.dataset, row.defense, row.worst.attack)
+    return (*figure(row.board, cell, tpr, rates), percent if tpr else "")
+
+
+def _accuracy(row: Row) -> Entry:
+    accuracy, fpr = row.of_worst("accuracy"), row.of_worst("fpr")
+    return (f"{rates(accuracy)} at {rate(fpr.mean)}" if accuracy and fpr else MISSING,)
+
+
+def _epsilon(row: Row) -> Entry:
+    epsilon = row.of_worst("epsilon")
+    return (f"{epsilon.mean:.2f}" if epsilon else MISSING,)
+
+
+def _of_samples(row: Row, column: str, show: Callable[[Spread], str]) -> Entry:
+    """A measure of the samples; a dash where they were measured, but not in this way."""
+    cell = (row.dataset, row.defense, UTILITY)
+    spread = row.board.spread(column, *cell)
+    if spread is None and row.board.values("samples").get(cell):
+        return (MISSING,)
+    return figure(row.board, cell, spread, show)
+
+
+def _fraction(spread: Spread) -> str:
+    return rate(spread.mean) + (" does not generate" if spread.mean > 1 else "")
+
+
+def _percent(spread: Spread) -> str:
+    return f"{100 * spread.mean:.1f} %"
+
+
+def shown_fpr(board: Board, dataset: str) -> str:
+    """The strictest false positive rate at which the worst known attacks of all defenses have a TPR."""
+    metrics = [
+        m
+        for defense in board.defenses(dataset)
+        if (worst := board.worst(dataset, defense))
+        for m in board.metrics(dataset, defense, worst.attack).values()
+    ]
+    known = (fpr for fpr in FPRS if all((e := m.calibrated.tpr.get(fpr)) and e.value is not None for m in metrics))
+    return next(known, FPRS[-1])
+
+
+DEFENSE = Column(
+    ("defense",),
+    _name,
+    "† Not yet tested with an adaptive attack: one that was made for this kind of defense, or that the defense names as "
+    "its strongest adversary. Those that were run are listed below the table. "
+    "▲ It leaks more than the baseline does, where it reaches the baseline's final distance.",
+)
+ACCURACY = Column(
+    ("accuracy at FPR",),
+    _accuracy,
+    "**Accuracy** is balanced accuracy at the threshold that is best on the calibration samples, with the false positive "
+    "rate that this threshold has on the evaluation samples.",
+)
+EPSILON = Column(
+    ("ε ≥",),
+    _epsilon,
+    "**ε ≥** is the lower bound at 95 % on the ε of pure differential privacy that follows from the two rates at this "
+    "threshold, mean over seeds. The samples of one model are not independent: take it as an estimate.",
+)
+FRACTION = Column(
+    ("fraction",),
+    partial(_of_samples, column="fraction", show=_fraction),
+    "**Fraction** is (FD − copies) / (gauss − copies): 0 for samples as good as copies of the members, 1 for samples as "
+    "bad as those of a Gaussian. A model above 1 *does not generate*.",
+)
+COPIED = Column(
+    ("copied",),
+    partial(_of_samples, column="copied", show=_percent),
+    "**Copied** is the share of generated samples that are nearer to a member than 99 % of the reference are.",
+)
+WORST = (
+    "**Worst known attack**: the attack with the largest mean calibrated AUROC, for an attacker who has generated samples, "
+    "the network's answers, its weights, or shadow models. Each attacker may also use what the ones before it have. Only "
+    "this column is chosen on the samples that it is reported on; further attacks can only raise it. Its interval holds at "
+    "95 % for all attacks that it was chosen from together (Newcombe's method 5, Bonferroni). *null* is the same maximum "
+    "of the same attacks on fresh data, where nothing can leak."
+)
+DIFFERENCE = (
+    "**More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean "
+    "over seeds, 95 % interval). Below 0 the defense leaks less than the baseline."
+)
+TPR = (
+    "**TPR@x%FPR**: the largest true positive rate over all thresholds with a false positive rate of at most x %, for the "
+    "worst known attack at its calibrated setting. It is given where x % of the non-members are at least ten."
+)
+FD = (
+    "**FD** is the Fréchet distance between n generated samples and the reference in the named feature space. Smaller is "
+    "better."
+)
+KD = (
+    "**KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space. It is estimated "
+    "without bias, so it may lie a little below 0."
+)
+INCEPTION = (
+    "**FID** and **KID** are the same two distances with Inception features, where their weights were available. An FID "
+    "of few samples is far above that of many."
+)
+
+
+def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
+    """The columns of a dataset's main table."""
+    tiers, fpr = board.tiers(dataset), shown_fpr(board, dataset)
+    return [
+        DEFENSE,
+        *(Column(("worst known attack: ", Strong(ACCESS[t])), partial(_worst, tier=t), WORST) for t in tiers),
+        Column(("more than ", Code(board.baseline)), _difference, DIFFERENCE),
+        Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
+        ACCURACY,
+        EPSILON,
+        *_distance_columns(board, dataset),
+        FRACTION,
+        COPIED,
+    ]
+
+
+def _distance_columns(board: Board, dataset: str) -> list[Column[Row]]:
+    """A column for each distance of the samples that some record has; the Fréchet distance always."""
+    space, other = (distinct(board.all_of(f"{prefix}space", dataset)) for prefix in ("", "inception_"))
+    n = distinct(f"{n:.0f}" for n in board.all_of("samples", dataset))
+    first = f"{heading(space)} ({space}, n = {n})" if board.all_of("fd", dataset) else "FD"
+    columns = {
+        "fd": (first, FD),
+        "kid": (kernel_heading(space), KD),
+        "inception_fd": (f"{heading(other)} ({other})", INCEPTION),
+        "inception_kid": (f"{kernel_heading(other)} ({other})", INCEPTION),
+    }
+    return [
+        Column((header,), partial(_of_samples, column=name, show=numbers), explanation)
+        for name, (header, explanation) in columns.items()
+        if name == "fd" or board.all_of(name, dataset)
+    ]
