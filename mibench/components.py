@@ -115,11 +115,13 @@ class Attack(Component):
             network's answers, their gradients as well, the denoiser itself with its weights. Each includes those before it.
         published: the setting that its paper reports, one of the keys that ``score`` returns.
         adaptive: whether it was made for processes with auxiliary variables, not only for VP.
+        wraps: the class of attacks that this one wraps, as its option ``base``; None if it wraps none.
     """
 
     access: ClassVar[Access] = "network"
     published: ClassVar[str]
     adaptive: ClassVar[bool] = False
+    wraps: ClassVar[type[Attack] | None] = None
 
     def shadow_models(self) -> tuple[int, ShadowKind]:
         """How many shadow models ``ctx.shadows`` must be able to give, and of which kind; by default none.

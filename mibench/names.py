@@ -96,7 +96,7 @@ def build(registry: Registry, kind: str, text: str) -> Component:
 def _wrapped(registry: Registry, base: Component, text: str, where: str) -> Component:
     """A wrapper around an attack."""
     known = registry.components["attack"]
-    wrappers = [name for name, cls in known.items() if hasattr(cls, "wraps")]
+    wrappers = [name for name, cls in known.items() if getattr(cls, "wraps", None)]
     head, _, tail = text.partition(":")
     if head not in wrappers:
         what = "is no wrapper" if head in known else "is unknown"

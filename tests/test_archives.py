@@ -179,18 +179,14 @@ def test_encrypted_zip(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
-    with pytest.raises(MibenchError, match=r"a\.txt is encrypted; unpack it"):
-        open_archive(path)
+    with pytest.raises(MibenchError, match=r"a\.txt cannot be read: .*encrypted"):
+        open_archive(path).read("a.txt")
 
 
 def test_bombs(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "FILE_LIMIT", 2**20)
-    monkeypatch.setattr(archives, "TOTAL_LIMIT", 2**21)
     for path in every_kind(tmp_path / "one", {"a.txt": b"", "big.txt": bytes(2**20 + 1)}):
         with pytest.raises(MibenchError, match=r"big\.txt is larger than 1 MiB"):
-            open_archive(path)
-    for path in every_kind(tmp_path / "many", {f"{k}.txt": bytes(2**20) for k in range(3)})[1:]:
-        with pytest.raises(MibenchError, match=r"its files are larger than .* GiB unpacked"):
             open_archive(path)
 
 

@@ -72,9 +72,9 @@ def test_pfami_is_the_rise_of_the_squared_distance(defense):
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_pian_scales_what_pia_finds(defense):
     model, component = exact(defense), attack("pian")
-    first = component._first(model, model.at_rest(X)).flatten(1)
+    first = component.first_answer(model, model.at_rest(X)).flatten(1)
     torch.testing.assert_close(first.abs().mean(1), torch.full((3,), 2 / torch.pi, dtype=torch.float64).sqrt())
-    whole = attack("pia")._first(model, model.at_rest(X)).flatten(1)
+    whole = attack("pia").first_answer(model, model.at_rest(X)).flatten(1)
     torch.testing.assert_close(first / first.norm(dim=1, keepdim=True), whole / whole.norm(dim=1, keepdim=True))
 
 

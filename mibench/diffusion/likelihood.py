@@ -237,7 +237,7 @@ def elbo(model: Model, x: Tensor, noise: Tensor) -> Tensor:
     middles = clock[0] + length * (torch.arange(len(noise), dtype=torch.float64) + 0.5) / len(noise)
     error = torch.zeros(len(x), dtype=torch.float64, device=model.device)
     for eps, t in zip(noise, np.exp(np.interp(middles, clock, fine.log())).tolist(), strict=True):
-        missed = (model.eps(model.noised(x, eps, t), t) - eps[-1]).flatten(1).square().sum(1)
+        missed = model.residual(x, eps, t).flatten(1).square().sum(1)
         check_finite(missed[:, None], t)
         error = error + missed
     end, start = process.kernel(process.horizon), process.kernel(process.t_min)

@@ -151,6 +151,11 @@ class Model:
             "i,b...->bi...", kernel.mean_coef[0], x
         )
 
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """(n, *item), the shape of a state."""
+        return self.process.order, *self.shape
+
     def kernel(self, t: float | Tensor) -> Kernel:
         """The kernel of the process at t, on the model's device."""
         return self.process.kernel(t).to(self.device)
@@ -187,6 +192,19 @@ class Model:
         if self.cache is None or isinstance(t, Tensor):
             return self._denoiser(u, self.kernel(t))
         return self.cache.get_or_compute(self._denoiser, u, t, self.kernel(t))
+
+    def residual(self, x: Tensor, eps: Tensor, t: float) -> Tensor:
+        """ε_θ(u_t, t) − ε_n with u_t = E[:, 0] x + L ε: the error of the answer on noised samples.
+
+        Args:
+            x: (B, *item) samples.
+            eps: (n, *item) noise, the same for all samples.
+            t: the time.
+
+        Returns:
+            (B, *item), float64.
+        """
+        return self.eps(self.noised(x, eps, t), t) - eps[-1]
 
     def eps_vjp(self, u: Tensor, t: float, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """ε_θ(u, t) and vᵀ ∂ε_θ/∂u_n for K vectors v; one forward, K vector–Jacobian products.

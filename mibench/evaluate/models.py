@@ -86,6 +86,6 @@ def heldout_loss(model: Model, samples: Tensor, seed: int, draws: int = 64) -> f
     x = samples.to(model.device, torch.float64)
     losses = []
     for t in times:
-        eps = torch.randn(process.order, *model.shape, generator=noise).double().to(model.device)
-        losses.append((model.eps(model.noised(x, eps, t), t) - eps[-1]).square().mean())
+        eps = torch.randn(model.state_shape, generator=noise).double().to(model.device)
+        losses.append(model.residual(x, eps, t).square().mean())
     return torch.stack(losses).mean().item()

@@ -106,7 +106,10 @@ def _draw_figure(dataset: Dataset, sets: dict[str, Tensor], path: Path) -> None:
 
 def _write_wav(waves: Tensor, rate: int, path: Path) -> None:
     """Waves (B, L) in [−1, 1] one after the other, a wav of 16 bits."""
-    from scipy.io import wavfile
-
-    apart = torch.nn.functional.pad(waves, (0, round(PAUSE * rate))).flatten()
-    wavfile.write(path, rate, (apart.clamp(-1, 1) * 32767).round().to(torch.int16).numpy())
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        raise MibenchError("sounds need soundfile: pip install 'mibench[speech]'") from None
+    with open(path, "wb") as file:
+        apart = torch.nn.functional.pad(waves, (0, round(PAUSE * rate))).flatten()
+        soundfile.write(file, apart.numpy(), rate, format="WAV", subtype="PCM_16")

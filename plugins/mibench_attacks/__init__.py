@@ -1,6 +1,6 @@
 """The bundled attacks."""
 
-from mibench import hookimpl
+from mibench import Attack, hookimpl
 from mibench_attacks.adaptive import Adaptive
 from mibench_attacks.blind import Blind
 from mibench_attacks.frequency_filter import FrequencyFilter
@@ -19,7 +19,9 @@ from mibench_attacks.rmia import RMIA
 from mibench_attacks.secmi import SecMI
 from mibench_attacks.sima import SimA
 
-ATTACKS = [
+__all__ = ["ATTACKS"]
+
+ATTACKS: list[type[Attack]] = [
     Blind,
     Loss,
     SecMI,
@@ -39,10 +41,8 @@ ATTACKS = [
     Adaptive,
 ]
 
-__all__ = ["ATTACKS"]
-
 
 @hookimpl
-def mibench_attacks():
+def mibench_attacks() -> list[type[Attack]]:
     """Every attack of this package."""
     return ATTACKS

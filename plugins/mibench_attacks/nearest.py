@@ -1,25 +1,23 @@
 """Distance to generated samples."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from mibench import Attack
+from mibench import Attack, Context, Model
 
 
 class NearestSamples(Attack):
     """Nearest generated samples: a member lies closer to what the model draws."""
 
-    name: ClassVar = "nn"
-    version: ClassVar = 1
-    paper: ClassVar = "arXiv 1909.03935"
-    access: ClassVar = "samples"
-    published: ClassVar = "k=5"
+    name = "nn"
+    paper = "arXiv 1909.03935"
+    access = "samples"
+    published = "k=5"
 
     count: int = Field(1000, ge=10, le=1_000_000, description="generated samples")
 
-    def score(self, model, x, ctx):
+    def score(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """Minus the sum of the distances to the 5 nearest generated samples, and to the nearest; no evaluations."""
         drawn = ctx.samples(self.count).flatten(1).to(x)
         # the fast form subtracts squares, whose rounding depends on the batch

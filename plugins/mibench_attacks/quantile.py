@@ -1,12 +1,13 @@
 """Quantile regression."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, PrivateAttr
+from torch import Tensor
 
-from mibench import Attack
+from mibench import Attack, Context, Model
 from mibench.errors import NotApplicable
 from mibench.metrics.membership import auroc
 from mibench_attacks.loss import Loss
@@ -18,10 +19,9 @@ BATCH = 250
 class Quantile(Attack):
     """Quantile regression: a score against the quantile that non-members which look like the sample reach."""
 
-    name: ClassVar = "quantile"
-    version: ClassVar = 1
-    paper: ClassVar = "arXiv 2312.05140"
-    published: ClassVar = "q=0.99"
+    name = "quantile"
+    paper = "arXiv 2312.05140"
+    published = "q=0.99"
 
     base: Literal["secmi", "loss"] = Field(
         "secmi", description="the score; its time is chosen on the calibration split"
@@ -36,15 +36,15 @@ class Quantile(Attack):
     _basis: tuple[Any, Any] = PrivateAttr()
     _regressions: list[Any] = PrivateAttr()
 
-    def fit(self, model, members, nonmembers, ctx):
+    def fit(self, model: Model, members: Tensor, nonmembers: Tensor, ctx: Context) -> None:
         """Choose the time of the base score, and regress its quantiles on the principal components of non-members."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         if ctx.auxiliary is None or len(ctx.auxiliary) < 10:
             raise NotApplicable("quantile regression needs at least 10 auxiliary non-members")
         x = ctx.auxiliary[: self.count].to(model.device, torch.float64)
-        known = [self._errors(model, side, ctx) for side in (members, nonmembers)]
-        self._time = min(known[0], key=lambda name: auroc(*(side[name].cpu().numpy() for side in known)))
+        inside, outside = (self._errors(model, side, ctx) for side in (members, nonmembers))
+        self._time = min(inside, key=lambda name: auroc(inside[name].cpu().numpy(), outside[name].cpu().numpy()))
         flat = x.flatten(1).cpu().numpy()
         centre = flat.mean(0)
         self._basis = centre, np.linalg.svd(flat - centre, full_matrices=False)[2][: self.components]
@@ -57,21 +57,21 @@ class Quantile(Attack):
             for level in self.levels
         ]
 
-    def score(self, model, x, ctx):
+    def score(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """−error / its (1 − α)-quantile at x, which orders samples as −log error less its α-quantile does.
 
         As many evaluations as the base takes.
         """
         error, features = self._errors(model, x, ctx)[self._time], self._features(x)
-        logs = [torch.from_numpy(found.predict(features)).to(error) for found in self._regressions]
+        logs = [torch.from_numpy(regression.predict(features)).to(error) for regression in self._regressions]
         return {f"q={level:g}": -error * (-log).exp() for level, log in zip(self.levels, logs, strict=True)}
 
     @torch.no_grad()
-    def _errors(self, model, x, ctx):
+    def _errors(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
+        """Minus the base's scores, at least 1e-12: anything smaller is rounding, and occurs only on the exact model."""
         base = SecMI() if self.base == "secmi" else Loss(draws=8)
-        # below 1e-12 there is only rounding, and only on the exact model
-        return {name: (-found).clamp_min(1e-12) for name, found in base.score(model, x, ctx).items()}
+        return {setting: (-values).clamp_min(1e-12) for setting, values in base.score(model, x, ctx).items()}
 
-    def _features(self, x):
+    def _features(self, x: Tensor) -> Any:
         centre, basis = self._basis
         return ((x.flatten(1).cpu().numpy() - centre)[:, None] * basis).sum(-1)

@@ -1,21 +1,21 @@
 """SimA."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from mibench import Attack
+from mibench import Attack, Context, Model
 from mibench_attacks.options import Time
 
 
 class SimA(Attack):
     """SimA: the norm of the network's answer to the sample itself, without noise."""
 
-    name: ClassVar = "sima"
-    version: ClassVar = 1
-    paper: ClassVar = "arXiv 2509.25003"
-    published: ClassVar = "t=0.05"
+    name = "sima"
+    paper = "arXiv 2509.25003"
+    published = "t=0.05"
 
     p: float = Field(4.0, ge=1, le=100, description="of the norm")
     times: tuple[Time, ...] = Field(
@@ -26,19 +26,21 @@ class SimA(Attack):
     )
     draws: int = Field(16, ge=1, le=10_000, description="noise draws, where the path is draws")
 
-    def score(self, model, x, ctx):
+    def score(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """−‖ε_θ((x, 0), t)‖_p, one evaluation per time; on the mean path the state is E[:, 0] x.
 
-        With draws it is −‖mean_r [ε_θ(u_t^r, t) − ε_n^r]‖_p: the draws' own mean, which is 0 in the limit, is taken off.
+        With draws it is −‖mean_r [ε_θ(u_t^r, t) − ε_n^r]‖_p: the draws' own mean, which is 0 in the limit, is subtracted.
         """
-        noise = ctx.noise("draws", self.draws, model.process.order, *model.shape)
         scores = {}
         for time in self.times:
             t = max(time * model.process.horizon, model.process.t_min)
-            if self.path == "draws":
-                answers = sum(model.eps(model.noised(x, eps, t), t) - eps[-1] for eps in noise) / self.draws
-            else:
-                u = model.at_rest(x) if self.path == "rest" else model.noised(x, torch.zeros_like(noise[0]), t)
-                answers = model.eps(u, t)
-            scores[f"t={time:g}"] = -answers.flatten(1).norm(p=self.p, dim=1)
+            scores[f"t={time:g}"] = -self._answer(model, x, t, ctx).flatten(1).norm(p=self.p, dim=1)
         return scores
+
+    def _answer(self, model: Model, x: Tensor, t: float, ctx: Context) -> Tensor:
+        if self.path == "rest":
+            return model.eps(model.at_rest(x), t)
+        if self.path == "mean":
+            return model.eps(model.noised(x, x.new_zeros(model.state_shape), t), t)
+        noise = ctx.noise("draws", self.draws, *model.state_shape)
+        return sum((model.residual(x, eps, t) for eps in noise), torch.zeros(())) / self.draws

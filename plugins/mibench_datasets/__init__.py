@@ -1,6 +1,6 @@
 """The bundled datasets."""
 
-from mibench import hookimpl
+from mibench import Dataset, hookimpl
 from mibench_datasets.cifar10 import Cifar10
 from mibench_datasets.digits import Digits
 from mibench_datasets.images import Images
@@ -12,6 +12,6 @@ __all__ = ["Cifar10", "Digits", "Images", "LJSpeech", "Speech", "SwissRoll"]
 
 
 @hookimpl
-def mibench_datasets():
+def mibench_datasets() -> list[type[Dataset]]:
     """Points, images and speech."""
     return [SwissRoll, Digits, Images, Cifar10, Speech, LJSpeech]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,55 +20,65 @@ from mibench_datasets.archives import FileDataset
 __all__ = ["Images", "decoded", "scaled", "unscaled"]
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "AVIF")
-"""What is read; formats that start other programs, such as EPS, are not."""
+"""Formats that are read. Those that start other programs, such as EPS, are not."""
 
 NAMED = re.compile(r"\.(avif|bmp|gif|ico|j2k|jp2|jpe?g|jpe|mpo|p[bgnp]m|png|tiff?|webp)$", re.IGNORECASE)
-"""How the names of images end; other files, such as lists of labels, are passed over."""
+"""How the names of images end. Other files, such as lists of labels, do not count."""
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """Uint8 values of any shape to float32 in [−1, 1]: x / 127.5 − 1, which ``unscaled`` takes back exactly."""
+    """Uint8 values of any shape as float32 in [−1, 1]: x / 127.5 − 1. ``unscaled`` is its exact inverse."""
     return pixels.float() / 127.5 - 1
 
 
 def unscaled(x: Tensor) -> Tensor:
-    """Values in [−1, 1] to the nearest uint8, clipped."""
+    """Values in [−1, 1] as the nearest uint8, clipped."""
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def decoded(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:
     """The image in a file, (channels, size, size) uint8: its shorter side resized to ``size``, the middle cut out.
 
-    An image that is of this size keeps its values. EXIF orientation is followed, colour profiles are not; what is
-    transparent lies on white; of 16 bits the upper 8 are kept, rounded; of an animation or of several pages the first counts.
+    An image of this size keeps its values. EXIF orientation is followed, colour profiles are not. Transparent pixels are laid
+    on white. 16 bits are rounded to 8. Only the first frame or page is read.
 
     Raises:
-        ValueError: where it is no image of the formats known, is incomplete, or has values of no known range.
-        ModuleNotFoundError: without Pillow.
+        ValueError: where it is no image of the formats known, is damaged, or has values of no known range.
+        MibenchError: without Pillow.
     """
-    from PIL import Image, ImageOps
+    try:
+        from PIL import Image, ImageOps
+    except ModuleNotFoundError:
+        raise MibenchError("images need Pillow: pip install 'mibench[images]'") from None
+    image = _eight_bit(_loaded(data))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    fitted = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _loaded(data: bytes) -> Any:
+    """The Pillow image in a file, its orientation followed; ValueError where it cannot be read."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     Image.init()
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # damage is said once, in the error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
             image.load()
-            image = _eight_bit(ImageOps.exif_transpose(image))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("L" if channels == 1 else "RGB")
-        except Image.UnidentifiedImageError:
+            return ImageOps.exif_transpose(image)
+        except UnidentifiedImageError:
             raise ValueError("is no image of a known format") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ValueError(f"has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
-        except Exception as error:  # decoders of damaged data raise errors of every kind
-            what = " ".join(str(error).split())[:120] or type(error).__name__
-            raise ValueError(f"is no readable image ({what})") from None
-    fitted = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
+        except OSError as error:
+            raise ValueError(f"is no readable image ({' '.join(str(error).split())[:120]})") from None
+        except Exception:  # decoders of damaged data raise errors of every kind, whose texts explain nothing
+            raise ValueError("is no readable image: it is damaged") from None
 
 
 def _eight_bit(image: Any) -> Any:
@@ -87,10 +98,9 @@ def _eight_bit(image: Any) -> Any:
 class Images(FileDataset):
     """Images from a folder or archive, in [−1, 1], resized and cut to a square; folders of classes are allowed."""
 
-    name: ClassVar = "images"
-    version: ClassVar = 1
+    name = "images"
     modality = IMAGE
-    recipe: ClassVar = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
+    recipe = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 
     size: int = Field(32, ge=8, le=1024, description="height and width in pixels")
     channels: int = Field(3, description="3 for colour, 1 for grey levels")
@@ -114,9 +124,7 @@ class Images(FileDataset):
             MibenchError: naming the file that is no readable image, or saying that there are none or that Pillow is missing.
         """
         archive = self.archive()
-        names = [name for name in archive.names if self.counted(name)]
-        if not names:
-            raise MibenchError(f"{archive.path} holds no images ({len(archive.names)} other files)")
+        names = self.counted_names(archive, "images")
         needed = self.members + self.nonmembers + self.reference
         drawn = torch.randperm(len(names), generator=generator)[:needed].sort().values.tolist()
         wanted = [names[k] for k in drawn]
@@ -124,8 +132,6 @@ class Images(FileDataset):
         for name, data in archive.files(wanted):
             try:
                 rows[name] = decoded(data, self.size, self.channels)
-            except ModuleNotFoundError:
-                raise MibenchError("images need Pillow: pip install 'mibench[images]'") from None
             except ValueError as error:
                 raise MibenchError(f"{archive.path}: {name} {error}") from None
         return scaled(torch.from_numpy(np.stack([rows[name] for name in wanted])))

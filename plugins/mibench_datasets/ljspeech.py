@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,10 +18,10 @@ METADATA = "metadata.csv"
 class LJSpeech(Speech):
     """LJ Speech, or any corpus in its layout, as log-mel spectrograms as HiFi-GAN and Grad-TTS take them."""
 
-    name: ClassVar = "ljspeech"
-    version: ClassVar = 2
-    paper: ClassVar = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
-    recipe: ClassVar = {**Speech.recipe, "batch": 16}
+    name = "ljspeech"
+    version = 2
+    paper = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
+    recipe = {**Speech.recipe, "batch": 16}
 
     mel: Literal["hifigan", "short"] = Field(
         "hifigan", description="hifigan: 22 050 Hz, 80 bands, hop 11.6 ms; short: 8 kHz, 40 bands, hop 16 ms"

@@ -1,50 +1,38 @@
-"""Log-mel spectrograms as HiFi-GAN and Grad-TTS take them, in closed form, and the way back by Griffin–Lim.
-
-Neither librosa nor torchaudio is needed: the filterbank is Slaney's formula, the rest is a Fourier transform.
-"""
+"""Log-mel spectrograms as HiFi-GAN and Grad-TTS take them, and the way back by Griffin–Lim; torchaudio does the work."""
 
 from __future__ import annotations
 
-import math
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["HIFIGAN", "SHORT", "Mel", "hertz_to_mel", "mel_to_hertz"]
+from mibench import MibenchError
 
-KNEE, STEP = 1000.0, math.log(6.4) / 27
-"""Slaney's scale is linear up to 1000 Hz (15 mel), with a step of log(6.4)/27 above."""
-
-
-def hertz_to_mel(hertz: Tensor) -> Tensor:
-    """Slaney's mel scale (Auditory Toolbox, 1998), librosa's default: 3 f / 200 up to 1000 Hz, logarithmic above."""
-    return torch.where(hertz < KNEE, 3 * hertz / 200, 15 + (hertz.clamp(min=KNEE) / KNEE).log() / STEP)
-
-
-def mel_to_hertz(mel: Tensor) -> Tensor:
-    """The inverse of ``hertz_to_mel``."""
-    return torch.where(mel < 15, 200 * mel / 3, KNEE * (STEP * (mel - 15)).exp())
+__all__ = ["HIFIGAN", "SHORT", "Mel"]
 
 
 @dataclass(frozen=True)
 class Mel:
     """One way to take a log-mel spectrogram of a wave in [−1, 1].
 
-    Frames are Hann windows of ``window`` samples every ``hop``; the wave is padded by reflection with (window − hop) / 2
+    Frames are Hann windows of ``window`` samples every ``hop``. The wave is padded by reflection with (window − hop) / 2
     samples on both sides, as HiFi-GAN does, so that L samples give L / hop frames.
 
     Attributes:
         rate: samples per second that the wave must have.
         window: samples per frame, also the length of the Fourier transform.
         hop: samples from frame to frame.
-        bands: filters, spaced evenly on Slaney's scale.
+        bands: filters, spaced evenly on Slaney's scale, of area 1 over Hz.
         low, high: the ends of the lowest and of the highest filter, in Hz.
         log: "clamp" for ln max(m, floor), "add" for log₁₀(m + floor).
-        floor: the magnitude below which nothing is told apart.
+        floor: the smallest magnitude that is told from 0.
     """
 
     rate: int
@@ -57,26 +45,28 @@ class Mel:
     floor: float
 
     @cached_property
-    def filters(self) -> Tensor:
-        """(bands, window / 2 + 1) float64: triangles between neighbours on the mel scale, of area 1 over Hz (Slaney)."""
-        ends = hertz_to_mel(torch.tensor([self.low, self.high], dtype=torch.float64))
-        steps = torch.linspace(0, 1, self.bands + 2, dtype=torch.float64)
-        corners = mel_to_hertz(ends[0] + (ends[1] - ends[0]) * steps)
-        left, centre, right = (corners[k : k + self.bands, None] for k in range(3))
-        hertz = torch.arange(self.window // 2 + 1, dtype=torch.float64) * self.rate / self.window
-        rise, fall = (hertz - left) / (centre - left), (right - hertz) / (right - centre)
-        return torch.minimum(rise, fall).clamp(min=0) * 2 / (right - left)
+    def _power(self) -> Any:
+        with _double() as transforms:
+            return transforms.Spectrogram(self.window, hop_length=self.hop, power=2, center=False)
 
     @cached_property
-    def _hann(self) -> Tensor:
-        return torch.hann_window(self.window, dtype=torch.float64)
+    def _scale(self) -> dict[str, Any]:
+        return {
+            "n_mels": self.bands, "sample_rate": self.rate, "f_min": self.low, "f_max": self.high,
+            "n_stft": self.window // 2 + 1, "norm": "slaney", "mel_scale": "slaney",
+        }  # fmt: skip
+
+    @cached_property
+    def _filters(self) -> Any:
+        with _double() as transforms:
+            return transforms.MelScale(**self._scale)
 
     def magnitude(self, wave: Tensor) -> Tensor:
         """√(re² + im² + 1e-9) of waves (B, L) float64, (B, window / 2 + 1, L / hop)."""
         pad = (self.window - self.hop) // 2
         padded = functional.pad(wave[:, None], (pad, pad), mode="reflect")[:, 0]
-        spectrum = torch.stft(padded, self.window, self.hop, window=self._hann, center=False, return_complex=True)
-        return (torch.view_as_real(spectrum).square().sum(-1) + 1e-9).sqrt()
+        power: Tensor = self._power(padded)
+        return (power + 1e-9).sqrt()
 
     def __call__(self, wave: Tensor) -> Tensor:
         """The log-mel spectrogram as published, not normalised.
@@ -87,7 +77,7 @@ class Mel:
         Returns:
             (B, 1, bands, L / hop) float32.
         """
-        mel = self.filters @ self.magnitude(wave.double())
+        mel: Tensor = self._filters(self.magnitude(wave.double()))
         log = mel.clamp(min=self.floor).log() if self.log == "clamp" else (mel + self.floor).log10()
         return log.float()[:, None]
 
@@ -96,35 +86,47 @@ class Mel:
         log = items[:, 0].double()
         return log.exp() if self.log == "clamp" else (10**log - self.floor).clamp(min=0)
 
-    def sound(self, items: Tensor, rounds: int = 32) -> Tensor:
-        """Waves with about these spectrograms, for the ear: Griffin and Lim 1984, no vocoder.
-
-        The magnitudes are the non-negative ones that the filters take nearest to the mels, by multiplicative updates
-        (Lee and Seung 1999); the phases begin at random, by a fixed seed.
+    def sound(self, items: Tensor) -> Tensor:
+        """Waves with about these spectrograms, for the ear: Griffin and Lim 1984 from phase 0, no vocoder.
 
         Args:
             items: (B, 1, bands, T).
-            rounds: passes between wave and spectrum.
 
         Returns:
             (B, T · hop) float32 at ``rate``, with half a hop of silence at both ends.
         """
-        mel, filters = self.undo(items), self.filters
-        size = torch.ones(len(mel), filters.shape[1], mel.shape[2], dtype=torch.float64)
-        for _ in range(50):
-            size = size * (filters.mT @ mel) / (filters.mT @ (filters @ size)).clamp(min=1e-12)
-        phase = 2 * math.pi * torch.rand(size.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        spectrum = torch.polar(size, phase)
-        for _ in range(rounds):
-            again = torch.stft(
-                self._wave(spectrum), self.window, self.hop, window=self._hann, pad_mode="constant", return_complex=True
-            )
-            spectrum = torch.polar(size, again.angle())
-        return functional.pad(self._wave(spectrum), (self.hop // 2, self.hop - self.hop // 2)).float()
+        with _double() as transforms:
+            magnitudes = transforms.InverseMelScale(**self._scale)(self.undo(items))
+            waves = transforms.GriffinLim(self.window, hop_length=self.hop, power=1, rand_init=False)(magnitudes)
+        return functional.pad(waves, (self.hop // 2, self.hop - self.hop // 2)).float()
 
-    def _wave(self, spectrum: Tensor) -> Tensor:
-        """The wave of least squared distance to a spectrum, (B, (T − 1) · hop)."""
-        return torch.istft(spectrum, self.window, self.hop, window=self._hann)
+
+@contextmanager
+def _double() -> Iterator[Any]:
+    """``torchaudio.transforms``, which make their windows and filters in float64 inside, and in float32 by default.
+
+    Raises:
+        MibenchError: where torchaudio is missing or does not load beside this torch.
+    """
+    try:
+        from torchaudio import transforms
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        raise MibenchError(f"speech needs torchaudio {_versions()}: pip install 'mibench[speech]'") from None
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield transforms
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _versions() -> str:
+    """Which torchaudio fits this torch, and which is installed."""
+    torchs = ".".join(torch.__version__.split(".")[:2])
+    try:
+        return f"{torchs} beside torch {torchs}, not {importlib.metadata.version('torchaudio')}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{torchs} beside torch {torchs}"
 
 
 HIFIGAN = Mel(22050, 1024, 256, 80, 0.0, 8000.0, "clamp", 1e-5)

@@ -1,6 +1,6 @@
 """The bundled defenses."""
 
-from mibench import hookimpl
+from mibench import Defense, hookimpl
 from mibench_defenses.cld import CLD
 from mibench_defenses.hold import HOLD
 from mibench_defenses.ve import VE
@@ -10,6 +10,6 @@ __all__ = ["CLD", "HOLD", "VE", "VP"]
 
 
 @hookimpl
-def mibench_defenses():
+def mibench_defenses() -> list[type[Defense]]:
     """VP, VE, CLD and HOLD."""
     return [VP, VE, CLD, HOLD]

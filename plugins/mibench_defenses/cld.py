@@ -1,7 +1,6 @@
 """Critically damped Langevin diffusion."""
 
 import math
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -12,10 +11,10 @@ from mibench import Defense, LinearSDE
 class CLD(Defense):
     """Critically damped Langevin diffusion: data and velocity."""
 
-    name: ClassVar = "cld"
-    version: ClassVar = 2
-    paper: ClassVar = "arXiv 2112.07068"
-    adaptive: ClassVar = ("adaptive",)
+    name = "cld"
+    version = 2
+    paper = "arXiv 2112.07068"
+    adaptive = ("adaptive",)
 
     beta: float = Field(4.0, gt=0, le=1000, description="b, constant")
     mass: float = Field(0.25, gt=0, le=1000, description="M; the friction is critical, Γ² = 4M")

@@ -1,7 +1,6 @@
 """Higher-order Langevin dynamics, of any order."""
 
 import math
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -12,11 +11,11 @@ from mibench import Defense, LinearSDE
 class HOLD(Defense):
     """Higher-order Langevin dynamics: data, velocity, acceleration, … up to the order, critically damped."""
 
-    name: ClassVar = "hold"
-    version: ClassVar = 2
-    paper: ClassVar = "arXiv 2509.14225"
-    adaptive: ClassVar = ("adaptive",)
-    shorthand: ClassVar = "order"
+    name = "hold"
+    version = 2
+    paper = "arXiv 2509.14225"
+    adaptive = ("adaptive",)
+    shorthand = "order"
 
     order: int = Field(2, ge=1, le=10, description="number of variables; 1 is the Ornstein–Uhlenbeck control")
     aux_variance: float = Field(0.08, ge=0, le=1000, description="v_0, variance of the auxiliaries at the start")

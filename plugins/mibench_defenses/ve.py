@@ -1,7 +1,7 @@
 """Variance-exploding SDE."""
 
 import math
-from typing import ClassVar
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -11,9 +11,9 @@ from mibench import Defense, LinearSDE
 class VE(Defense):
     """Variance-exploding SDE, the continuous score matching with Langevin dynamics."""
 
-    name: ClassVar = "ve"
-    version: ClassVar = 2
-    paper: ClassVar = "arXiv 2011.13456"
+    name = "ve"
+    version = 2
+    paper = "arXiv 2011.13456"
 
     sigma_min: float = Field(0.01, gt=0, le=10, description="smallest noise scale")
     sigma_max: float = Field(
@@ -21,7 +21,7 @@ class VE(Defense):
     )
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if self.sigma_max <= self.sigma_min:
             raise ValueError("sigma_max must be above sigma_min")
         return self

@@ -1,6 +1,6 @@
 """Variance-preserving SDE."""
 
-from typing import ClassVar
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -10,15 +10,15 @@ from mibench import Defense, LinearSDE
 class VP(Defense):
     """Variance-preserving SDE, the continuous DDPM: the baseline."""
 
-    name: ClassVar = "vp"
-    version: ClassVar = 2
-    paper: ClassVar = "arXiv 2011.13456"
+    name = "vp"
+    version = 2
+    paper = "arXiv 2011.13456"
 
     beta_min: float = Field(0.1, gt=0, le=100, description="b(0)")
     beta_max: float = Field(20.0, gt=0, le=1000, description="b(1)")
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if self.beta_max < self.beta_min:
             raise ValueError("beta_max must be at least beta_min")
         return self

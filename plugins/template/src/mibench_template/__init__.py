@@ -1,22 +1,20 @@
 """A complete mibench plugin: one defense, one attack."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from mibench import Attack, Defense, LinearSDE, hookimpl
+from mibench import Attack, Context, Defense, Kernel, LinearSDE, Model, hookimpl
 
 
 class InputNoise(Defense):
     """VP trained on members that carry fresh Gaussian noise, so that none is seen twice."""
 
-    name: ClassVar = "input-noise"
-    version: ClassVar = 1
+    name = "input-noise"
 
     scale: float = Field(0.1, ge=0, le=10, description="standard deviation of the noise")
 
-    def process(self):
+    def process(self) -> LinearSDE:
         """VP with b(t) = 0.1 + 19.9 t."""
         return LinearSDE(
             [[-0.5]],
@@ -29,7 +27,7 @@ class InputNoise(Defense):
             t_min=self.t_min,
         )
 
-    def loss(self, model, batch, kernel, generator):
+    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
         """The usual loss, of members with noise. All randomness comes from the generator."""
         noise = torch.randn(batch.shape, generator=generator, device=batch.device)
         return super().loss(model, batch + self.scale * noise, kernel, generator)
@@ -38,25 +36,24 @@ class InputNoise(Defense):
 class FirstAnswer(Attack):
     """The size of the network's answer to the sample itself, at the smallest time."""
 
-    name: ClassVar = "first-answer"
-    version: ClassVar = 1
-    published: ClassVar = "t_min"
+    name = "first-answer"
+    published = "t_min"
 
     p: float = Field(2.0, ge=1, le=100, description="of the norm")
 
-    def score(self, model, x, ctx):
+    def score(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """−‖ε_θ((x, 0), t_min)‖_p: a network that knows the sample finds no noise in it."""
         answer = model.eps(model.at_rest(x), model.process.t_min)
         return {"t_min": -answer.flatten(1).norm(p=self.p, dim=1)}
 
 
 @hookimpl
-def mibench_defenses():
+def mibench_defenses() -> list[type[Defense]]:
     """The defenses of this plugin."""
     return [InputNoise]
 
 
 @hookimpl
-def mibench_attacks():
+def mibench_attacks() -> list[type[Attack]]:
     """The attacks of this plugin."""
     return [FirstAnswer]
