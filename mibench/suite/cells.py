@@ -1,4 +1,4 @@
-"""The cell: dataset × defense × attack × seed, with everything that its numbers depend on, and its keys."""
+"""The cell: dataset × defense × attack × seed, with everything that its figures depend on, and its keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Cell", "CellSpec", "Utility"]
 
 
 class Utility(BaseModel):
-    """How samples are drawn and measured: how many, with how many network evaluations each, and by which sampler."""
+    """How utility is measured: how many samples, network evaluations per sample, and the sampler with its grid of times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,12 +32,13 @@ class Utility(BaseModel):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. ``attack`` is None for the utility of a model.
+    """One cell.
 
     Attributes:
-        model_kind: "trained", "exact" (the optimal model of the members) or "fresh" (that of the reference, a control which has
-            seen neither members nor non-members).
-        checkpoint: the step of training after which the model is taken, 0 for the last.
+        attack: None for the utility of a model.
+        model_kind: "trained"; "exact", the optimal model of the members; or "fresh", the optimal model of as many samples of
+            the reference, a control that has seen neither members nor non-members.
+        checkpoint: the training step after which the model is taken, 0 for the last.
         shadow: kind and number of a shadow model, which the attacker trains as the target was; None for the target.
     """
 
@@ -52,7 +53,7 @@ class Cell:
     shadow: tuple[ShadowKind, int] | None = None
 
     def with_attack(self, attack: Attack | None) -> Cell:
-        """The cell of an attack on the same model, whose names and keys are taken over and not computed anew."""
+        """The cell of another attack on the same model; the names and keys of the model are copied, not computed again."""
         cell = replace(self, attack=attack)
         vars(cell).update({name: getattr(self, name) for name in ("_model_labels", "_model_spec", "model_key")})
         return cell
@@ -63,23 +64,23 @@ class Cell:
 
     @property
     def labels(self) -> dict[str, str]:
-        """How people name it."""
+        """The names of dataset, defense and attack, as on the command line; "utility" without an attack."""
         return self._model_labels | {"attack": self.attack.label if self.attack else "utility"}
 
     @property
     def parts(self) -> dict[str, Component]:
-        """Dataset, defense and, where there is one, attack."""
-        found: dict[str, Component] = {"dataset": self.dataset, "defense": self.defense}
-        return found | ({"attack": self.attack} if self.attack else {})
+        """Dataset, defense and, where there is one, attack, by kind."""
+        parts: dict[str, Component] = {"dataset": self.dataset, "defense": self.defense}
+        return parts | ({"attack": self.attack} if self.attack else {})
 
     @property
     def title(self) -> str:
-        """One line for people."""
+        """One line that names the cell in logs."""
         return " · ".join(self.labels.values()) + f" · {self._origin}"
 
     @property
     def model_title(self) -> str:
-        """One line for people on its model."""
+        """One line that names the cell's model in logs."""
         shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
         return " · ".join(self._model_labels.values()) + f" · {self._origin}{shadow}"
 
@@ -90,11 +91,11 @@ class Cell:
 
     @property
     def path(self) -> str:
-        """Where its record lies in a suite's folder of records."""
+        """The path of its record in a suite's folder of records."""
         return record_path(self.labels, self.seed, self.model_kind, self.checkpoint)
 
     def shadows(self) -> list[Cell]:
-        """The shadow models that its attack wants, as cells of their own."""
+        """The shadow models that its attack declares, as cells of their own."""
         count, kind = self.attack.shadow_models() if self.attack else (0, "offline")
         return [replace(self, attack=None, shadow=(kind, k)) for k in range(count)]
 
@@ -108,7 +109,7 @@ class Cell:
         return self.training_spec() | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
 
     def training_spec(self) -> dict[str, Any]:
-        """What the training of its model depends on, which all checkpoints share."""
+        """What the training of the model depends on; all checkpoints share it."""
         spec = {
             "dataset": self.dataset.spec(),
             "defense": self.defense.spec(),
@@ -123,23 +124,23 @@ class Cell:
         return dict(self._model_spec)
 
     def spec(self) -> dict[str, Any]:
-        """What the cell depends on, weights excepted."""
+        """What the cell's figures depend on, besides the weights."""
         if self.attack:
             return self.model_spec() | {"attack": self.attack.spec()}
         return self.model_spec() | {"utility": self.utility.model_dump(mode="json")}
 
     @functools.cached_property
     def model_key(self) -> str:
-        """Names the model's artifact."""
+        """The key of the model's artifact."""
         return digest_of({"format": FORMAT, **self.model_spec()})
 
     @functools.cached_property
     def training_key(self) -> str:
-        """The same for all checkpoints of one training."""
+        """The key of a training; all its checkpoints share it."""
         return digest_of(self.training_spec())
 
     def key(self, weights: str) -> str:
-        """Names the cell's artifact, given the digest of the weights."""
+        """The key of the cell's artifact and record, given the digest of the weights."""
         return digest_of({"format": FORMAT, "weights": weights, **self.spec()})
 
 

@@ -1,4 +1,4 @@
-"""What the store holds, and what of it no record needs."""
+"""The artifacts in the store, and which of them no record needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mibench.suite.plan import Plan
 
 __all__ = ["Artifact", "contents", "in_use", "prune"]
 
-FRESH = 3600.0
-"""Seconds for which what is half made may still be in the making; a save takes a few."""
+HALF_MADE_FOR = 3600.0
+"""Seconds for which a half-made artifact is kept, since a process may still be writing it; writing takes a few."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact, log or leftover.
+    """One artifact or log, whole or not.
 
     Attributes:
         kind: "models", "partials", "scores", "samples", "features" or "logs".
@@ -42,30 +42,27 @@ class Artifact:
 
 
 def contents(store: Store, plans: list[Plan]) -> list[Artifact]:
-    """Everything in the store but its records, which need their artifacts as those of the plans do.
+    """All artifacts and logs in the store.
 
-    Trainings under way and features belong to no record; they are needed while a cell of the plans is not done.
+    Records, in the store or of the plans, need their artifacts, as the cells of the plans do. Unfinished trainings and
+    features belong to no record; they are needed while a cell of the plans is not done.
 
     Args:
-        store: what is looked at.
-        plans: of the suites that count.
+        store: the store.
+        plans: of the suites whose artifacts are needed.
     """
     needed = _needed(store, plans)
-    open_cells = any(state != "done" for plan in plans for state, _ in plan.states())
-    found = []
+    unfinished = any(state != "done" for plan in plans for state, _ in plan.states())
+    artifacts = []
     for kind in (*KINDS, "logs"):
         for path in sorted((store.root / kind).glob("*")):
-            state = (
-                "half made" if path.name.startswith(".making-") else "corrupt" if path.suffix == ".corrupt" else "whole"
-            )
-            if state == "half made":
-                want = _age(path) < FRESH
+            state, is_needed = "corrupt" if path.suffix == ".corrupt" else "whole", path.name in needed[kind]
+            if path.name.startswith(".making-"):
+                state, is_needed = "half made", _age(path) < HALF_MADE_FOR
             elif kind in ("partials", "features"):
-                want = state == "whole" and open_cells
-            else:
-                want = path.name in needed[kind]
-            found.append(Artifact(kind, path, state, _size(path), want))
-    return found
+                is_needed = state == "whole" and unfinished
+            artifacts.append(Artifact(kind, path, state, _size(path), is_needed))
+    return artifacts
 
 
 def prune(artifacts: Iterable[Artifact]) -> None:
@@ -85,7 +82,7 @@ def prune(artifacts: Iterable[Artifact]) -> None:
 
 
 def in_use(store: Store) -> bool:
-    """Whether a run is working on the store: it holds a lock in ``locks/``."""
+    """Whether a run is using the store: it holds a lock in ``locks/``."""
     for path in (store.root / "locks").glob("*"):
         lock = FileLock(path)
         try:
@@ -99,34 +96,34 @@ def in_use(store: Store) -> bool:
 
 
 def _needed(store: Store, plans: list[Plan]) -> dict[str, set[str]]:
-    """Names by kind."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    """The names of the artifacts and logs that are needed, by kind."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
     digests: set[str] = set()
     for folder in {store.root / "records", *(plan.records for plan in plans)}:
         for path in folder.rglob("*.json"):
             with suppress(MibenchError):
-                _add(found, digests, read_record(path))
+                _add(names, digests, read_record(path))
     for plan in plans:
         for cell in plan.cells:
-            found["models"] |= {cell.model_key} | {shadow.model_key for shadow in cell.shadows()}
-            found["logs"] |= {
+            names["models"] |= {cell.model_key} | {shadow.model_key for shadow in cell.shadows()}
+            names["logs"] |= {
                 plan.log(cell, kind, alone).name for kind in ("models", "measure") for alone in (False, True)
             }
             weights = plan.weights(cell)
             if weights is not None:
-                found["scores" if cell.attack else "samples"].add(cell.key(weights))
+                names["scores" if cell.attack else "samples"].add(cell.key(weights))
     for key in store.keys("models", "") if digests else ():
         with suppress(MibenchError):
             if store.meta("models", key)["digest"] in digests:
-                found["models"].add(key)
-    return found
+                names["models"].add(key)
+    return names
 
 
-def _add(found: dict[str, set[str]], digests: set[str], record: Record) -> None:
-    """What a record stands on: its model, its scores or samples, and its shadow models, which it names by their digests."""
-    found["models"].add(record.model.key)
+def _add(names: dict[str, set[str]], digests: set[str], record: Record) -> None:
+    """Add the artifacts of a record: its model and its scores or samples; its shadow models by digest."""
+    names["models"].add(record.model.key)
     for kind in ("scores", "samples"):
-        found[kind].add(record.key)
+        names[kind].add(record.key)
     digests.update(record.model.shadows or ())
 
 
@@ -138,7 +135,7 @@ def _size(path: Path) -> int:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was written to; with a clock that was set back it is young."""
+    """Seconds since a file or folder was last changed."""
     with suppress(OSError):
         return time.time() - path.stat().st_mtime
     return 0.0

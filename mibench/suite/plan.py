@@ -1,4 +1,4 @@
-"""What is done, missing, stale or failed: a comparison of cells with records and artifacts."""
+"""The state of each cell of a suite: done, missing, stale, failed or broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Plan", "State"]
 
 State = Literal["done", "missing", "stale", "failed", "broken"]
 
-# an absolute path, up to its last part; what stands before tells it from a fraction and an address
+# An absolute path up to its last part. The lookbehind leaves fractions and web addresses alone.
 FOLDERS = re.compile(r"(?<![\w/:.])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
 
 
@@ -32,17 +32,17 @@ class Plan:
     store: Store
 
     def path(self, cell: Cell) -> Path:
-        """Where the cell's record lies."""
+        """The path of the cell's record."""
         return self.records / cell.path
 
     def weights(self, cell: Cell) -> str | None:
-        """The digest of the cell's stored model, None where there is none."""
+        """The digest of the cell's stored model; None where it is not stored."""
         if not self.store.has("models", cell.model_key):
             return None
         return str(self.store.meta("models", cell.model_key)["digest"])
 
     def states(self) -> list[tuple[State, str]]:
-        """``state`` of every cell, in their order; the weights of a model are looked up once."""
+        """``state`` of every cell, in order; the digest of each model is read once."""
         known: dict[str, str | None] = {}
 
         def weights(cell: Cell) -> str | None:
@@ -53,27 +53,27 @@ class Plan:
         return [self.state(cell, weights) for cell in self.cells]
 
     def state(self, cell: Cell, weights: Callable[[Cell], str | None] | None = None) -> tuple[State, str]:
-        """Where a cell stands, and a word on why.
+        """The state of a cell, and the reason for it.
 
-        A record stands if its key is what the cell's options, versions and weights give; without a stored model its own
-        weights digest is believed, so that a fresh clone need not train what it has records of.
+        A record is valid if its key follows from the cell's options, versions and weights. Where the model is not stored,
+        the digest in the record is used, so that a fresh clone need not train models whose records it has.
         """
         path = self.path(cell)
-        if path.exists():
-            try:
-                record = read_record(path)
-            except OutdatedError as error:
-                return "stale", str(error)
-            except MibenchError as error:
-                return "broken", str(error)
-            digest = (weights or self.weights)(cell) or record.model.digest
-            if record.model.key != cell.model_key or record.key != cell.key(digest):
-                return "stale", "its options, a version or the model's weights have changed"
-            return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
-        return "missing", ""
+        if not path.exists():
+            return "missing", ""
+        try:
+            record = read_record(path)
+        except OutdatedError as error:
+            return "stale", str(error)
+        except MibenchError as error:
+            return "broken", str(error)
+        digest = (weights or self.weights)(cell) or record.model.digest
+        if record.model.key != cell.model_key or record.key != cell.key(digest):
+            return "stale", "its options, a version or the model's weights have changed"
+        return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
 
     def failure(self, cell: Cell, reason: str) -> Record:
-        """The record of a cell that failed; folders of this machine leave the reason."""
+        """The record of a cell that failed; folders of this machine are removed from the reason."""
         weights = None
         with suppress(MibenchError):
             weights = self.weights(cell)
@@ -88,6 +88,6 @@ class Plan:
         ).sealed()
 
     def log(self, cell: Cell, kind: str, alone: bool = False) -> Path:
-        """Where the log of a cell's job (or of its model's) is kept; the one that it got alone replaces no other."""
+        """The log of a cell's job ("measure") or of its model's ("models"); a retry alone has a log of its own."""
         name = (cell.model_key if kind == "models" else cell.key("")) + ("-alone" if alone else "")
         return self.store.root / "logs" / f"{name}.log"

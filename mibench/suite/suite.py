@@ -1,16 +1,17 @@
-"""A suite: which datasets, defenses, attacks and seeds, with which recipes; one TOML file."""
+"""Suites: TOML files that list datasets, defenses, attacks, seeds and recipes; each gives a list of cells."""
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mibench.components import Attack, Dataset
+from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
 from mibench.errors import UsageError
 from mibench.kinds import ModelKind
@@ -22,16 +23,20 @@ from mibench.suite.cells import Cell, Utility
 
 __all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells", "suite_name"]
 
+AnyComponent = TypeVar("AnyComponent", bound=Component)
+
+ROOT = "leaderboards"
+
 
 class Suite(BaseModel):
-    """What a suite file holds; names are as on the command line.
+    """The content of a suite file; names are as on the command line.
 
     Attributes:
         recipe: training recipe by dataset name, on top of the dataset's own.
-        checkpoints: shares of the training after which its model is measured, too; the end always is.
+        checkpoints: shares of the training after which the model is also measured; it always is at the end.
         baseline: the defense that the board compares the others with; the first one where it is left out.
-        controls: whether the exact model (first seed), the exact model of fresh data, and the blind attacks are run beside.
-        blind: attacks that never look at a model; one that succeeds shows a split that is not clean.
+        controls: whether the exact model (first seed only), the exact model of fresh data and the blind attacks are added.
+        blind: attacks that never query a model; if one succeeds, members and non-members differ in distribution.
         utility: how samples are drawn and measured.
     """
 
@@ -53,23 +58,20 @@ class Suite(BaseModel):
 
 
 @dataclass(frozen=True)
-class Located:
-    """A suite and the folder it lies in, whose ``records/`` it fills."""
+class LoadedSuite:
+    """A suite and the folder of its file, where its records are in ``records/``."""
 
     suite: Suite
     folder: Path
 
 
-ROOT = "leaderboards"
-
-
 def all_suites() -> list[Path]:
-    """The folders of all suites under ``leaderboards/``, and of those that are grouped in a folder there."""
+    """The folders of all suites under ``leaderboards/``, directly or one folder below."""
     return sorted(path.parent for depth in ("*", "*/*") for path in Path(ROOT).glob(f"{depth}/suite.toml"))
 
 
 def suite_name(folder: Path) -> str:
-    """What a suite is called on the command line, such as "quick" or "images/small": its place under ``leaderboards/``."""
+    """The name of a suite on the command line, such as "quick" or "images/small": its path below ``leaderboards/``."""
     parts = folder.resolve().parts
     below = parts[len(parts) - parts[::-1].index(ROOT) :] if ROOT in parts else ()
     return "/".join(below) or folder.resolve().name
@@ -92,12 +94,12 @@ def find_suite(text: str) -> Path:
 
 
 def loose_records(root: Path, suite: Suite) -> Path:
-    """Where the records of a suite without a file lie: a folder in the store for each recipe and measure of utility."""
+    """The folder of the records of a suite without a file: in the store, one for each recipe and way to measure utility."""
     settings = {"recipe": suite.recipe, "utility": suite.utility.model_dump(mode="json")}
     return root / "records" / digest_of(settings)[:12]
 
 
-def load_suite(text: str) -> Located:
+def load_suite(text: str) -> LoadedSuite:
     """Read a suite file.
 
     Raises:
@@ -114,69 +116,96 @@ def load_suite(text: str) -> Located:
     suite = validated(Suite, content, str(path))
     if any(seed < 0 for seed in suite.seeds):
         raise UsageError(f"{path}: seeds must be 0 or more")
-    return Located(suite, folder)
+    return LoadedSuite(suite, folder)
 
 
 def checkpoint_steps(suite: Suite, steps: int) -> list[int]:
-    """The checkpoints of a training of so many steps."""
+    """The steps of a training of so many steps after which its model is measured, the last step excepted."""
     if suite.model != "trained":
         return []
     return sorted({max(1, round(share * steps)) for share in suite.checkpoints} - {steps})
 
 
-def _control_kinds(suite: Suite, seed: int) -> list[ModelKind]:
-    if not suite.controls or suite.model != "trained":
-        return []
-    return ["exact", "fresh"] if seed == suite.seeds[0] else ["fresh"]
-
-
 def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
-    """Every cell of a suite, utilities included, the cells of one model next to each other.
+    """All cells of a suite, utilities and controls included, the cells of one model next to each other.
 
     Raises:
-        UsageError: for a name or recipe that is wrong, or an entry given twice.
+        UsageError: for a name or recipe that is wrong, or an entry that is listed twice.
     """
-    datasets = [build(registry, "dataset", text) for text in suite.datasets]
-    defenses = [build(registry, "defense", text) for text in suite.defenses]
-    attacks = [build(registry, "attack", text) for text in suite.attacks]
-    for parts in (datasets, defenses, attacks):
-        labels = [part.label for part in parts]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise UsageError(f"{label!r} is listed twice")
+    datasets = _components(registry, "dataset", suite.datasets, Dataset)
+    defenses = _components(registry, "defense", suite.defenses, Defense)
+    attacks = _components(registry, "attack", suite.attacks, Attack)
+    blind = [name for name in suite.blind if suite.controls and name not in suite.attacks]
+    blind_attacks = _components(registry, "attack", blind, Attack)
+    _check(suite, datasets, defenses)
+    cells: list[Cell] = []
+    for dataset in datasets:
+        recipe = _recipe(suite, dataset)
+        for seed in suite.seeds:
+            for defense in defenses:
+                cells += _cells_of_defense(
+                    suite, Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility), attacks
+                )
+            fresh = Cell(dataset, defenses[0], None, seed, "fresh", recipe, suite.utility)
+            cells += [fresh.with_attack(attack) for attack in blind_attacks]
+    return cells
+
+
+def _components(registry: Registry, kind: str, names: list[str], cls: type[AnyComponent]) -> list[AnyComponent]:
+    """The components of one kind that a suite names.
+
+    Raises:
+        UsageError: where a name is wrong, or two names stand for the same component.
+    """
+    components = [component for name in names if isinstance(component := build(registry, kind, name), cls)]
+    labels = Counter(component.label for component in components)
+    if twice := [label for label, count in labels.items() if count > 1]:
+        raise UsageError(f"{twice[0]!r} is listed twice")
+    return components
+
+
+def _check(suite: Suite, datasets: list[Dataset], defenses: list[Defense]) -> None:
+    """Check what the fields of a suite cannot say.
+
+    Raises:
+        UsageError: for an invalid process, a recipe of no dataset, or a baseline that is no defense of the suite.
+    """
     for defense in defenses:
-        assert isinstance(defense, Defense)
         try:
             defense.process()
         except ValueError as error:
             raise UsageError(f"defense {defense.label!r} makes no valid process: {error}") from None
     for name in suite.recipe:
-        if name not in {part.name for part in datasets}:
+        if name not in {dataset.name for dataset in datasets}:
             raise UsageError(f"recipe for {name!r}, which is no dataset of this suite")
     if suite.baseline is not None and suite.baseline not in suite.defenses:
         raise UsageError(f"baseline {suite.baseline!r} is none of the suite's defenses: {', '.join(suite.defenses)}")
-    blind = [build(registry, "attack", text) for text in suite.blind if suite.controls and text not in suite.attacks]
-    cells: list[Cell] = []
-    for dataset in datasets:
-        assert isinstance(dataset, Dataset)
-        recipe = validated(
-            Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, f"recipe of {dataset.name}"
-        )
-        if recipe.augment and not dataset.modality.images:
-            raise UsageError(
-                f"recipe of {dataset.name}: augment is for images, and this dataset holds {dataset.modality.name}; leave it out"
-            )
-        for seed in suite.seeds:
-            for defense in defenses:
-                assert isinstance(defense, Defense)
-                model = Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility)
-                judged = [attack for attack in attacks if isinstance(attack, Attack)]
-                for checkpoint in (*checkpoint_steps(suite, recipe.steps), 0):
-                    then = replace(model, checkpoint=checkpoint)
-                    cells += [then.with_attack(attack) for attack in (None, *judged)]
-                for kind in _control_kinds(suite, seed):
-                    control = replace(model, model_kind=kind)
-                    cells += [control.with_attack(attack) for attack in judged if attack.access != "data"]
-            fresh = replace(model, defense=defenses[0], model_kind="fresh")  # type: ignore[arg-type]
-            cells += [fresh.with_attack(attack) for attack in blind if isinstance(attack, Attack)]
+
+
+def _recipe(suite: Suite, dataset: Dataset) -> Recipe:
+    """The dataset's own recipe with the suite's changes.
+
+    Raises:
+        UsageError: for an unknown or invalid field.
+    """
+    where = f"recipe of {dataset.name}"
+    recipe = validated(Recipe, {**dataset.recipe, **suite.recipe.get(dataset.name, {})}, where)
+    if recipe.augment and not dataset.modality.images:
+        kind = dataset.modality.name
+        raise UsageError(f"{where}: augment is for images, and this dataset holds {kind}; leave it out")
+    return recipe
+
+
+def _cells_of_defense(suite: Suite, model: Cell, attacks: list[Attack]) -> list[Cell]:
+    """Utility and attacks at each checkpoint of a model, then attacks on its controls: the exact and the fresh model."""
+    cells = []
+    for checkpoint in (*checkpoint_steps(suite, model.recipe.steps), 0):
+        snapshot = replace(model, checkpoint=checkpoint)
+        cells += [snapshot.with_attack(attack) for attack in (None, *attacks)]
+    controls: tuple[ModelKind, ...] = ()
+    if suite.controls and suite.model == "trained":
+        controls = ("exact", "fresh") if model.seed == suite.seeds[0] else ("fresh",)
+    for kind in controls:
+        control = replace(model, model_kind=kind)
+        cells += [control.with_attack(attack) for attack in attacks if attack.access != "data"]
     return cells
