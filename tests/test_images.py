@@ -1,25 +1,25 @@
 """Images of every kind and CIFAR-10 as published: what is read, what is refused, and a run from end to end."""
 
 import builtins
-import collections
+import functools
 import hashlib
+import http.server
 import io
 import os
 import pickle
 import tarfile
+import threading
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 
-import mibench_datasets.cifar10 as cifar
 from mibench import MibenchError, UsageError
 from mibench.data import split
 from mibench.results.record import read_record
 from mibench.results.store import Store
 from mibench_datasets import Cifar10, Images
-from mibench_datasets.cifar10 import batch_images
 from mibench_datasets.images import decoded, scaled, unscaled
 
 Image = pytest.importorskip("PIL.Image")
@@ -279,164 +279,68 @@ def test_a_broken_archive_is_one_line_and_exit_code_1(cli, tmp_path, broken):
 # CIFAR-10
 
 
-def batch(count, seed, text=b"data", protocol=2):
-    """A batch as published: a dict with byte strings for keys, pickled."""
-    data = np.random.default_rng(seed).integers(0, 256, (count, 3072), dtype=np.uint8)
-    return data, pickle.dumps({text: data, b"labels": [0] * count, b"batch_label": b"batch"}, protocol=protocol)
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A small folder laid out as the published one, whose md5 torchvision takes for the published, and all of its images."""
+    CIFAR10 = pytest.importorskip("torchvision.datasets").CIFAR10
+    batches = tmp_path / "data" / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    sums, parts = {}, []
+    for k, (name, _) in enumerate(CIFAR10.train_list + CIFAR10.test_list):
+        parts.append(np.random.default_rng(k).integers(0, 256, (20, 3072), dtype=np.uint8))
+        (batches / name).write_bytes(pickle.dumps({"data": parts[-1], "labels": [0] * 20}))
+    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat"]}))
+    (batches / "readme.html").write_bytes(b"")
+    for file in batches.iterdir():
+        sums[file.name] = md5(file)
+    for every in ("train_list", "test_list"):
+        monkeypatch.setattr(CIFAR10, every, [[name, sums[name]] for name, _ in getattr(CIFAR10, every)])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
+    return tmp_path / "data", np.concatenate(parts).reshape(-1, 3, 32, 32)
 
 
-def old_batch(data):
-    """The bytes that Python 2 writes: strings without an encoding, and NumPy under its old name."""
-
-    def string(text):
-        return b"T" + len(text).to_bytes(4, "little") + text
-
-    def number(value):
-        return b"J" + value.to_bytes(4, "little", signed=True)
-
-    kind = (
-        b"cnumpy\ndtype\n"
-        + string(b"u1")
-        + b"K\x00K\x01\x87R(K\x03"
-        + string(b"|")
-        + b"NNN"
-        + 2 * number(-1)
-        + b"K\x00tb"
-    )
-    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + string(b"b") + b"\x87R"
-    array += b"(K\x01" + number(len(data)) + number(3072) + b"\x86" + kind + b"\x89" + string(data.tobytes()) + b"tb"
-    return b"\x80\x02}" + string(b"data") + array + b"s."
+def md5(file):
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def layout(path, count=20):
-    """A small archive laid out as the published one, and all of its images."""
-    made = {name: batch(count, k) for k, name in enumerate(cifar.BATCHES)}
-    files = {f"cifar-10-batches-py/{name}": content for name, (_, content) in made.items()}
-    files |= {"cifar-10-batches-py/readme.html": b"", "cifar-10-batches-py/batches.meta": b"never read"}
-    return folder(path, files), np.concatenate([data for data, _ in made.values()]).reshape(-1, 3, 32, 32)
-
-
-def tarred(path, root):
-    with tarfile.open(path, "w:gz") as file:
-        file.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
-    return path
-
-
-def fake_sums(monkeypatch, root):
-    for name in cifar.BATCHES:
-        content = (root / "cifar-10-batches-py" / name).read_bytes()
-        monkeypatch.setitem(cifar.BATCHES, name, hashlib.md5(content, usedforsecurity=False).hexdigest())
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4])
-@pytest.mark.parametrize("text", ["data", b"data"])
-def test_batches_of_every_protocol(text, protocol):
-    data, content = batch(7, 0, text, protocol)
-    assert np.array_equal(batch_images(content), data.reshape(7, 3, 32, 32))
-
-
-def test_batches_that_python_2_wrote():
-    data, _ = batch(7, 0)
-    content = old_batch(data)
-    assert np.array_equal(pickle.loads(content, encoding="bytes")[b"data"], data)
-    assert np.array_equal(batch_images(content), data.reshape(7, 3, 32, 32))
+def test_the_published_layout(published):
+    root, pixels = published
+    dataset = Cifar10(path=str(root), **ENOUGH)
+    assert torch.equal(unscaled(dataset.pool(torch.Generator())), torch.from_numpy(pixels))
+    spec = dataset.spec()
+    (root / "cifar-10-batches-py" / "readme.html").write_bytes(b"else")
+    assert Cifar10(path=str(root), **ENOUGH).spec() == spec and str(root) not in str(spec)
+    assert set(spec["options"]) == {"members", "nonmembers", "reference", "split", "content"}
 
 
 class Calls:
     """A pickle that calls a function as it is read."""
 
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
     def __reduce__(self):
-        return self.call
+        return os.system, ("touch hacked",)
 
 
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        (Calls(os.system, "touch hacked"), "system"),
-        (Calls(eval, "open('hacked', 'w')"), "eval"),
-        (Calls(np.load, "x.npy"), "load"),
-        (Calls(getattr, "text", "upper"), "getattr"),
-        (Calls(np.frombuffer, b"12"), "frombuffer"),
-        (collections.OrderedDict(), "OrderedDict"),
-        (torch.Generator, "Generator"),
-    ],
-    ids=["system", "eval", "numpy.load", "getattr", "frombuffer", "class", "torch"],
-)
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_pickles_that_would_run_code_are_refused(tmp_path, monkeypatch, value, name, protocol):
+def test_batches_that_are_not_as_published_are_never_unpickled(published, tmp_path, monkeypatch):
+    root, _ = published
     monkeypatch.chdir(tmp_path)
-    content = pickle.dumps({b"data": value}, protocol=protocol)
-    with pytest.raises(ValueError, match=rf"asks for [\w.]*{name}, which no batch needs"):
-        batch_images(content)
-    assert not list(tmp_path.iterdir())
-
-
-def test_arrays_are_never_made_by_the_pickle():
-    """What a pickle makes of NumPy's names is a stand-in, and only plain bytes of the right size come out."""
-    for wrong in (
-        np.zeros((3, 3072), np.int16),
-        np.zeros((3, 3071), np.uint8),
-        np.zeros((3, 3, 1024), np.uint8),
-        np.zeros((0, 3072), np.uint8),
-        np.array([[None] * 3072]),
-        np.zeros((3072, 3), np.uint8).T,
-        [[0] * 3072],
-        None,
-    ):
-        with pytest.raises(ValueError, match="holds no array 'data'"):
-            batch_images(pickle.dumps({b"data": wrong}, protocol=3))
-    lies = pickle.dumps({b"data": np.zeros((3, 3072), np.uint8)}, protocol=4).replace(
-        b"K\x03M\x00\x0c", b"K\x04M\x00\x0c"
-    )
-    with pytest.raises(ValueError, match="holds no array 'data'"):
-        batch_images(lies)
-    for junk in (b"", b"junk", batch(3, 0)[1][:5000], pickle.dumps([1])):
-        with pytest.raises(ValueError, match="no batch|no array"):
-            batch_images(junk)
-
-
-def test_the_layout_in_a_folder_and_packed(tmp_path, monkeypatch):
-    root, pixels = layout(tmp_path / "data")
-    paths = [root, root / "cifar-10-batches-py", tarred(tmp_path / "c.tar.gz", root)]
-    specs = []
-    for path in paths:
-        dataset = Cifar10(path=str(path), checksum=False, **ENOUGH)
-        assert torch.equal(unscaled(dataset.pool(torch.Generator())), torch.from_numpy(pixels))
-        specs.append(dataset.spec())
-    fake_sums(monkeypatch, root)
-    checked = Cifar10(path=str(root), **ENOUGH)
-    assert torch.equal(split(checked, 0).members, split(dataset, 0).members)
-    assert specs[0] == specs[1] == specs[2] == checked.spec()
-    (root / "cifar-10-batches-py" / "readme.html").write_bytes(b"else")
-    assert Cifar10(path=str(root), **ENOUGH).spec() == specs[0]
-
-
-def test_checksums_and_missing_batches(tmp_path, monkeypatch):
-    root, _ = layout(tmp_path / "data")
-    with pytest.raises(MibenchError, match=r"data_batch_1 is not as published.*checksum=false"):
+    (root / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps({"data": Calls()}))
+    with pytest.raises(MibenchError, match=r"cifar-10-batches-py is not as published .*download=true") as error:
         split(Cifar10(path=str(root)), 0)
-    fake_sums(monkeypatch, root)
+    assert "\n" not in str(error.value) and not (tmp_path / "hacked").exists()
     (root / "cifar-10-batches-py" / "data_batch_3").unlink()
-    with pytest.raises(MibenchError, match="lacks data_batch_3"):
+    with pytest.raises(MibenchError, match="a file is missing"):
         split(Cifar10(path=str(root)), 0)
-    assert len(Cifar10(path=str(root), checksum=False).pool(torch.Generator())) == 100
-    (root / "data_batch_1").write_bytes(b"")
-    with pytest.raises(MibenchError, match="holds data_batch_1 twice"):
-        Cifar10(path=str(root), checksum=False).pool(torch.Generator())
-    with pytest.raises(MibenchError, match="lacks data_batch_1, .*test_batch"):
-        Cifar10(path=str(folder(tmp_path / "else", {"a.txt": b""})), checksum=False).pool(torch.Generator())
+    with pytest.raises(MibenchError, match="there is no folder .*cifar-10-batches-py; unpack"):
+        split(Cifar10(path=str(tmp_path)), 0)
     with pytest.raises(UsageError, match="give path="):
         split(Cifar10(), 0)
 
 
-def test_a_split_file_decides(tmp_path):
-    root, pixels = layout(tmp_path / "data")
+def test_a_split_file_decides(published, tmp_path):
+    root, pixels = published
     order = np.random.default_rng(0).permutation(100)
     np.savez(tmp_path / "half.npz", mia_train_idxs=order[:40], mia_eval_idxs=order[40:90], ratio=0.5)
-    dataset = Cifar10(path=str(root), checksum=False, split=str(tmp_path / "half.npz"), reference=25)
+    dataset = Cifar10(path=str(root), split=str(tmp_path / "half.npz"), reference=25)
     data = split(dataset, 0)
 
     def same(part, indices):
@@ -452,7 +356,7 @@ def test_a_split_file_decides(tmp_path):
     with pytest.raises(ValueError, match="those of the split file"):
         Cifar10(path=str(root), split="half.npz", members=20)
     with pytest.raises(UsageError, match="leaves 30 images, fewer than reference=1000"):
-        split(Cifar10(path=str(root), checksum=False, split=str(tmp_path / "half.npz")), 0)
+        split(Cifar10(path=str(root), split=str(tmp_path / "half.npz")), 0)
 
 
 @pytest.mark.parametrize(
@@ -468,43 +372,61 @@ def test_a_split_file_decides(tmp_path):
     ],
     ids=["name", "twice", "large", "negative", "float", "few", "object"],
 )
-def test_wrong_split_files(tmp_path, arrays, what):
-    root, _ = layout(tmp_path / "data")
+def test_wrong_split_files(published, tmp_path, arrays, what):
+    root, _ = published
     np.savez(tmp_path / "s.npz", **arrays)
     with pytest.raises(MibenchError, match=f"s.npz.*{what}"):
-        split(Cifar10(path=str(root), checksum=False, split=str(tmp_path / "s.npz"), reference=10), 0)
+        split(Cifar10(path=str(root), split=str(tmp_path / "s.npz"), reference=10), 0)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04broken"])
-def test_what_is_no_split_file(tmp_path, content):
-    root, _ = layout(tmp_path / "data")
+def test_what_is_no_split_file(published, tmp_path, content):
+    root, _ = published
     if content is not None:
         (tmp_path / "s.npz").write_bytes(content)
     with pytest.raises(MibenchError, match=r"s\.npz"):
-        split(Cifar10(path=str(root), checksum=False, split=str(tmp_path / "s.npz"), reference=10), 0)
+        split(Cifar10(path=str(root), split=str(tmp_path / "s.npz"), reference=10), 0)
 
 
-def test_download_only_when_asked(tmp_path, monkeypatch):
-    root, pixels = layout(tmp_path / "data")
-    source = tarred(tmp_path / "source.tar.gz", root)
-    fake_sums(monkeypatch, root)
-    monkeypatch.setattr(cifar, "URL", source.as_uri())
-    target = tmp_path / "new" / "c.tar.gz"
-    with pytest.raises(MibenchError, match="there is no folder or archive"):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a folder that is served on this machine, and the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+
+
+def test_download_only_when_asked(published, served, tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    root, pixels = published
+    source, target = served[1] / "source.tar.gz", tmp_path / "new"
+    with tarfile.open(source, "w:gz") as file:
+        file.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
+    monkeypatch.setattr(CIFAR10, "url", f"{served[0]}/source.tar.gz")
+    with pytest.raises(MibenchError, match="there is no folder"):
         split(Cifar10(path=str(target), **ENOUGH), 0)
+    assert not target.exists()
     dataset = Cifar10(path=str(target), download=True, **ENOUGH)
     with pytest.raises(MibenchError, match="md5 differs"):
         split(dataset, 0)
-    assert not list(target.parent.iterdir())
-    monkeypatch.setattr(cifar, "MD5", hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest())
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(source))
     assert torch.equal(unscaled(dataset.pool(torch.Generator())), torch.from_numpy(pixels))
-    assert [file.name for file in target.parent.iterdir()] == ["c.tar.gz"]
     source.unlink()
     assert split(dataset, 0).shape == (3, 32, 32)
-    target.unlink()
-    with pytest.raises(MibenchError, match="cannot fetch .*fetch it by hand") as error:
-        split(dataset, 0)
-    assert "\n" not in str(error.value) and not list(target.parent.iterdir())
+    with pytest.raises(MibenchError, match="cannot download .*source.tar.gz") as error:
+        split(Cifar10(path=str(tmp_path / "other"), download=True, **ENOUGH), 0)
+    assert "\n" not in str(error.value)
 
 
 def test_a_grid_shows_the_pixels_of_samples(cli, tmp_path):
