@@ -11,18 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import shutil
-import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mibench.errors import MibenchError
 from mibench.metrics.headings import FID_SPACE
@@ -78,15 +75,9 @@ class Inception:
             raise ValueError(f"batch must be at least 1, not {batch}")
         self.name = FID_SPACE if sha256 == SHA256 else f"{FID_SPACE}-{sha256[:8]}"
         self.device, self.batch = torch.device(device), batch
-        net, url = _untrained()
-        file = weights_file(weights, url=url, sha256=sha256)
-        try:
-            net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise MibenchError(f"{file} holds no Inception weights: {reason[:120]}") from None
-        net.fc = nn.Identity()
-        self._net = net.eval().requires_grad_(False).to(self.device)
+        library = _library()
+        file = weights_file(weights, url=library.FID_WEIGHTS_URL, sha256=sha256)
+        self._net = _network(library, file).eval().to(self.device)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -99,13 +90,12 @@ class Inception:
             raise ValueError(f"images must have shape (B, 1 or 3, H, W) with H, W >= 32, not {tuple(x.shape)}")
         if not x.is_floating_point():
             raise ValueError(f"images must be floating point in [-1, 1], not {x.dtype}")
-        found = [torch.empty(0, 2048, dtype=torch.float64)]
+        features = [torch.empty(0, 2048, dtype=torch.float64)]
         with torch.autocast(self.device.type, enabled=False), _no_tf32():
             for c in torch.split(x.detach(), self.batch) if len(x) else ():
                 h = c.to(device=self.device, dtype=torch.float32).clamp(-1, 1).expand(-1, 3, -1, -1)
-                h = functional.interpolate(h, size=(299, 299), mode="bilinear", align_corners=False)
-                found.append(self._net(h).to(device="cpu", dtype=torch.float64))
-        return torch.cat(found)
+                features.append(self._net(h)[0].flatten(1).to(device="cpu", dtype=torch.float64))
+        return torch.cat(features)
 
 
 @contextmanager
@@ -155,48 +145,38 @@ def weights_file(path: str | os.PathLike[str] | None = None, *, url: str, sha256
 
 
 def _download(url: str, file: Path, sha256: str) -> None:
-    """Fetch a file whole or not at all: temporary file, digest, rename."""
+    """Download a file whole and checked, or leave nothing."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".making-")
-        try:
-            with open(handle, "w+b") as out:
-                with urllib.request.urlopen(url, timeout=30) as source:
-                    shutil.copyfileobj(source, out)
-                out.seek(0)
-                digest = hashlib.file_digest(out, "sha256").hexdigest()
-            if digest != sha256:
-                raise MibenchError(f"{url}: what came has sha256 {digest[:12]}…, not {sha256[:12]}…; try again")
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=sha256, progress=False)
+    except RuntimeError:
+        raise MibenchError(f"{url}: the file that came has not the sha256 {sha256[:12]}…; try again") from None
     except (OSError, HTTPException) as error:
         raise MibenchError(
             f"the FID needs Inception weights, and {url} did not come ({error}): put the file at {file} or name it in {VARIABLE}"
         ) from None
 
 
-def _untrained() -> tuple[nn.Module, str]:
-    """pytorch-fid's network without weights, and where its weights come from.
-
-    Raises:
-        MibenchError: pytorch-fid or torchvision is missing or does not load.
-    """
+def _library() -> Any:
+    """The module ``pytorch_fid.inception``; MibenchError where it or torchvision is missing or does not load."""
     try:
-        from pytorch_fid import inception as fid
-        from torchvision.models import inception_v3
+        from pytorch_fid import inception
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise MibenchError(f"Inception features need more ({reason[:120]}): pip install 'mibench[fid]'") from None
-    net: nn.Module = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
-    net.Mixed_5b = fid.FIDInceptionA(192, pool_features=32)
-    net.Mixed_5c = fid.FIDInceptionA(256, pool_features=64)
-    net.Mixed_5d = fid.FIDInceptionA(288, pool_features=64)
-    net.Mixed_6b = fid.FIDInceptionC(768, channels_7x7=128)
-    net.Mixed_6c = fid.FIDInceptionC(768, channels_7x7=160)
-    net.Mixed_6d = fid.FIDInceptionC(768, channels_7x7=160)
-    net.Mixed_6e = fid.FIDInceptionC(768, channels_7x7=192)
-    net.Mixed_7b = fid.FIDInceptionE_1(1280)
-    net.Mixed_7c = fid.FIDInceptionE_2(2048)
-    return net, str(fid.FID_WEIGHTS_URL)
+    return inception
+
+
+def _network(library: Any, file: Path) -> nn.Module:
+    """InceptionV3 of pytorch-fid with the weights of a file; MibenchError where it holds none of this network.
+
+    Its constructor downloads the weights, unchecked. Here it is given those of the file instead.
+    """
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        with patch.object(library, "load_state_dict_from_url", lambda *_, **__: state):
+            net: nn.Module = library.InceptionV3(normalize_input=False)
+    except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MibenchError(f"{file} holds no Inception weights: {reason[:120]}") from None
+    return net
