@@ -135,6 +135,7 @@ FLAGS = {
     "plugins": ["plugin"],
     "leaderboard": ["check"],
     "validate": ["plugin"],
+    "upgrade": ["check"],
     "bound": ["defense", "option", "orders", "diameter", "alpha", "delta", "times", "plot"],
     "samples": ["out", "store", "plugin"],
 }
@@ -302,6 +303,7 @@ def test_records(examples, name, tmp_path):
         shown = call("leaderboard", tmp_path)[0] == 0
         assert shown or not sound, "what validate lets pass cannot be shown"
         call("status", tmp_path)
+        call("upgrade", tmp_path, "--check")
 
     attempts(examples // 2, records(text), check)
 

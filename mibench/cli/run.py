@@ -81,6 +81,10 @@ def main(args: argparse.Namespace) -> int:
     cells = shard(cells, *part) if part else cells
     plan = Plan(cells, folder, store)
     states = plan.states()
+    if outdated := [cell for cell, (state, _) in zip(cells, states, strict=True) if state == "outdated"]:
+        upgraded = plan.upgrade(outdated)
+        print(f"{upgraded} of {len(outdated)} outdated records upgraded; the others are made anew", file=sys.stderr)
+        states = plan.states()
     for cell, (state, why) in zip(cells, states, strict=True):
         if state == "broken":
             raise MibenchError(why)

@@ -418,4 +418,4 @@ def _trainings(models: list[Cell]) -> list[list[Cell]]:
 def _undone(plan: Plan, key: str, group: list[Cell]) -> list[Cell]:
     """The cells of a new model that need a job: those asked for, and those whose records are of other weights."""
     same = [cell for cell in plan.cells if cell.model_key == key]
-    return [cell for cell in same if cell in group or plan.state(cell)[0] == "stale"]
+    return [cell for cell in same if cell in group or plan.state(cell)[0] in ("stale", "outdated")]

@@ -29,7 +29,7 @@ COLUMNS = {
     "seed": "of split, training and noise",
     "model_kind": "trained, exact (the optimal model of the members) or fresh (that of data that nobody attacks)",
     "checkpoint": "training step after which the model was measured, 0 for the end",
-    "status": "done, n/a or failed",
+    "status": "done, n/a, failed or outdated",
     "reason": "why a cell does not apply, or failed",
     "tier": "what the attacker needs: samples, network, weights, shadows, or data (no model at all)",
     "adaptive": "whether the attack was made for this kind of defense",

@@ -11,10 +11,28 @@ from pydantic import Field
 from mibench.kinds import Tier
 from mibench.results.facts import Strict, optional
 
-__all__ = ["METRICS", "AttackMetrics", "Distances", "Estimate", "Setting", "Threshold", "UtilityMetrics", "packed"]
+__all__ = [
+    "CHANGES",
+    "METRICS",
+    "AttackMetrics",
+    "Distances",
+    "Estimate",
+    "Setting",
+    "Threshold",
+    "UtilityMetrics",
+    "packed",
+    "unpacked",
+]
 
 METRICS = 3
-"""The version of the metrics; raise it when a figure is added or computed otherwise, then run ``mibench upgrade``."""
+"""The version of the metrics. Raise it when a figure is added or computed otherwise, then run ``mibench upgrade``."""
+
+CHANGES: dict[int, frozenset[str]] = {}
+"""Which estimates of a setting ("auroc", "tpr") a version of the metrics computes otherwise than the one before it did.
+
+An upgrade computes all figures of the calibrated setting from its ranks. At another setting only the AUROC and the figures at
+the threshold can be computed; the interval of the AUROC and the TPRs are kept unless they are listed here.
+"""
 
 
 class Estimate(Strict):
@@ -61,7 +79,7 @@ class AttackMetrics(Strict):
             where there are more) little-endian numbers in base64. They stand for the scores in every rank statistic.
         tier: what the attacker must have, see ``Attack.tier``.
         adaptive: whether the attack was made for this kind of defense.
-        version: of the metrics; a record of an older one is made anew from the stored scores.
+        version: of the metrics; a record of an older one is upgraded, see ``mibench.results.upgrade``.
     """
 
     settings: dict[str, tuple[float, float]]
@@ -77,8 +95,8 @@ class AttackMetrics(Strict):
     scores: str = Field(description="sha256 of the raw scores")
 
     def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """``ranks`` of members and non-members as arrays."""
-        return _unpacked(self.ranks[0], self.members), _unpacked(self.ranks[1], self.nonmembers)
+        """``ranks`` of members and non-members as arrays, see ``unpacked``."""
+        return unpacked(self.ranks[0], self.members), unpacked(self.ranks[1], self.nonmembers)
 
 
 def packed(numbers: NDArray[np.int64]) -> str:
@@ -86,9 +104,17 @@ def packed(numbers: NDArray[np.int64]) -> str:
     return base64.b64encode(numbers.astype("<u4" if numbers.max(initial=0) > 65535 else "<u2").tobytes()).decode()
 
 
-def _unpacked(text: str, count: int) -> NDArray[np.int64]:
+def unpacked(text: str, count: int) -> NDArray[np.int64]:
+    """Ranks from their text.
+
+    Raises:
+        ValueError: where the text is no base64, or holds another number of ranks than ``count``.
+    """
     raw = base64.b64decode(text)
-    return np.frombuffer(raw, "<u2" if len(raw) == 2 * count else "<u4").astype(np.int64)
+    ranks = np.frombuffer(raw, "<u2" if len(raw) == 2 * count else "<u4").astype(np.int64)
+    if len(ranks) != count:
+        raise ValueError(f"{len(ranks)} ranks of {count} samples")
+    return ranks
 
 
 class Distances(Strict):

@@ -14,16 +14,16 @@ UTILITY = "utility"
 
 
 def read_folder(folder: Path) -> list[tuple[Path, Record]]:
-    """Every record of a suite's folder, sorted by path.
+    """Every record of a suite's folder, sorted by path; one of older metrics has the status "outdated" and no figures.
 
     Raises:
-        MibenchError: where a record cannot be read, was edited, or is of another version; the file is named.
+        MibenchError: where a record cannot be read, was edited, or is of a newer mibench; the file is named.
     """
     records, collecting = [], gc.isenabled()
     gc.disable()  # records hold no cycles; to look for some again and again while they pile up takes a third of the time
     try:
         for path in sorted((folder / "records").rglob("*.json")):
-            records.append((path, read_record(path)))
+            records.append((path, read_record(path, outdated=True)))
     finally:
         if collecting:
             gc.enable()

@@ -13,9 +13,22 @@ from mibench.files import sha256, write_text
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts, Strict, optional
 from mibench.results.figures import METRICS, AttackMetrics, UtilityMetrics
 
-__all__ = ["FORMAT", "OutdatedError", "Record", "canonical", "digest_of", "read_record", "record_path", "write_record"]
+__all__ = [
+    "FORMAT",
+    "REMEDY",
+    "Record",
+    "canonical",
+    "digest_of",
+    "metrics_version",
+    "parse_record",
+    "read_json",
+    "read_record",
+    "record_path",
+    "write_record",
+]
 
 FORMAT = 1
+REMEDY = "delete it and run the suite again"
 
 Kind = Annotated[str, Field(pattern="^(dataset|defense|attack)$")]
 
@@ -44,7 +57,7 @@ class Record(Strict):
     Attributes:
         key: identifies the cell, ``mibench.suite.cells.Cell.key``.
         status: "done" with the figures of an attack or of the samples; "n/a" where the attack cannot work on this model;
-            "failed".
+            "failed"; "outdated" where ``read_record`` leaves out figures of older metrics, never in a file.
         reason: why there are no figures.
         labels: the names of dataset, defense and attack ("utility" for samples), as on the command line.
         cell, model: what the cell was. A model that could not be made has no digest, and the key is that of no weights.
@@ -57,7 +70,7 @@ class Record(Strict):
 
     format: Literal[1] = 1
     key: str
-    status: Literal["done", "n/a", "failed"]
+    status: Literal["done", "n/a", "failed", "outdated"]
     reason: str | None = None
     labels: dict[Kind, str] = Field(min_length=3)
     cell: CellFacts
@@ -101,53 +114,78 @@ def write_record(path: Path, record: Record) -> None:
     write_text(path, text + "\n")
 
 
-class OutdatedError(MibenchError):
-    """A record was made by an older mibench, whose metrics were others."""
-
-
-def read_record(path: Path) -> Record:
+def read_record(path: Path, outdated: bool = False) -> Record:
     """Read and check a record.
 
+    Args:
+        path: of its file.
+        outdated: whether a record of older metrics is given too, with the status "outdated" and without its figures.
+
     Raises:
-        OutdatedError: where an older version of the metrics made it.
+        MibenchError: where it is no record, was edited since it was written, is outdated, or was written by a newer mibench.
+    """
+    raw, content = read_json(path)
+    if (version := metrics_version(raw)) < METRICS:
+        reason = f"its metrics are of version {version} and not {METRICS}; run `mibench upgrade`"
+        if not outdated:
+            raise MibenchError(f"{path} is outdated: {reason}")
+        content = json.dumps(raw | {"attack": None, "status": "outdated", "reason": reason}).encode()
+    elif raw.get("status") == "failed":  # old ones have empty parts
+        content = json.dumps({name: part for name, part in raw.items() if part != {}}).encode()
+    return parse_record(content, path)
+
+
+def read_json(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The content of a record of any version so far, after its digest was checked, parsed and as bytes.
+
+    Raises:
         MibenchError: where it is no record, was edited since it was written, or was written by a newer mibench.
     """
-    remedy = "delete it and run the suite again"
     try:
         content = path.read_bytes()
         raw = json.loads(content)
-        _check_versions(path, raw)
-        if (
-            isinstance(raw, dict) and raw.get("status") == "failed"
-        ):  # at first these had empty parts, now they have none
-            content = json.dumps({name: part for name, part in raw.items() if part != {}}).encode()
-        record = Record.model_validate_json(content, strict=True)
-        sound = raw.pop("digest", "") == digest_of(raw)
+        if not isinstance(raw, dict):
+            raise ValueError("it is no JSON object")
+        newer = _larger(raw.get("format"), FORMAT) or metrics_version(raw) > METRICS
+        digest = digest_of({name: part for name, part in raw.items() if name != "digest"})
+        if "digest" not in raw and not newer:
+            raise ValueError("it lacks digest")
     except OSError as error:
         raise MibenchError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        what = _first_error(error) if isinstance(error, ValidationError) else str(error)
-        raise MibenchError(f"{path} is not a valid record: {what[:120]}; {remedy}") from None
-    if not sound:
-        raise MibenchError(f"{path} was edited after it was written (its digest differs); {remedy}")
-    return record
-
-
-def _check_versions(path: Path, raw: Any) -> None:
-    """Tell what other versions wrote from what nobody wrote."""
-    attack = raw.get("attack") if isinstance(raw, dict) else None
-    version = attack.get("version", 1) if isinstance(attack, dict) else METRICS
-    if _larger(raw.get("format") if isinstance(raw, dict) else FORMAT, FORMAT) or _larger(version, METRICS):
+        raise MibenchError(f"{path} is not a valid record: {str(error)[:120]}; {REMEDY}") from None
+    if newer:
         raise MibenchError(f"{path} was written by a newer mibench; upgrade this one to read it")
-    if _larger(METRICS, version):
-        raise OutdatedError(
-            f"{path} has metrics of version {version} and not {METRICS}; run the suite again, which takes its stored scores"
-        )
+    if raw["digest"] != digest:
+        raise MibenchError(f"{path} was edited after it was written (its digest differs); {REMEDY}")
+    return raw, content
 
 
-def _larger(one: Any, other: Any) -> bool:
-    """Whether both are whole numbers, and the first is larger."""
-    return type(one) is int and type(other) is int and one > other
+def metrics_version(raw: dict[str, Any]) -> int:
+    """The version of the metrics of a record's content; the present one where it has none."""
+    attack = raw.get("attack")
+    version = attack.get("version", 1) if isinstance(attack, dict) else METRICS
+    return version if type(version) is int else METRICS
+
+
+def parse_record(content: bytes, path: Path) -> Record:
+    """A record of the present version from its JSON.
+
+    Args:
+        content: of the file.
+        path: of the file, to name it.
+
+    Raises:
+        MibenchError: where something is missing or of another type.
+    """
+    try:
+        return Record.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        raise MibenchError(f"{path} is not a valid record: {_first_error(error)[:120]}; {REMEDY}") from None
+
+
+def _larger(one: Any, other: int) -> bool:
+    return type(one) is int and one > other
 
 
 def _first_error(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""The state of each cell of a suite: done, missing, stale, failed or broken."""
+"""The state of each cell of a suite: done, missing, stale, outdated, failed or broken."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Literal
 
 from mibench.errors import MibenchError, one_line
 from mibench.results.facts import CellFacts, ModelFacts
-from mibench.results.record import OutdatedError, Record, read_record
+from mibench.results.record import Record, read_record, write_record
 from mibench.results.store import Store
+from mibench.results.upgrade import upgrade_record
 from mibench.suite.cells import Cell
 
 __all__ = ["Plan", "State"]
 
-State = Literal["done", "missing", "stale", "failed", "broken"]
+State = Literal["done", "missing", "stale", "outdated", "failed", "broken"]
 
 # An absolute path up to its last part. The lookbehind leaves fractions and web addresses alone.
 FOLDERS = re.compile(r"(?<![\w/:.])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
@@ -62,15 +63,26 @@ class Plan:
         if not path.exists():
             return "missing", ""
         try:
-            record = read_record(path)
-        except OutdatedError as error:
-            return "stale", str(error)
+            record = read_record(path, outdated=True)
         except MibenchError as error:
             return "broken", str(error)
         digest = (weights or self.weights)(cell) or record.model.digest
         if record.model.key != cell.model_key or record.key != cell.key(digest):
             return "stale", "its options, a version or the model's weights have changed"
-        return ("failed", record.reason or "") if record.status == "failed" else ("done", record.status)
+        if record.status in ("failed", "outdated"):
+            return record.status, record.reason or ""
+        return "done", record.status
+
+    def upgrade(self, cells: list[Cell]) -> int:
+        """Upgrade the outdated records of cells, unless stored scores give all figures anew; how many were upgraded."""
+        upgraded = 0
+        for path in map(self.path, cells):
+            with suppress(MibenchError):
+                record = upgrade_record(path)
+                if record and not self.store.has("scores", record.key):
+                    write_record(path, record)
+                    upgraded += 1
+        return upgraded
 
     def failure(self, cell: Cell, reason: str) -> Record:
         """The record of a cell that failed; folders of this machine are removed from the reason."""

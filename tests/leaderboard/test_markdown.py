@@ -409,8 +409,8 @@ def test_a_broken_record_is_named(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": "because"}))
     with pytest.raises(MibenchError, match=r"loss-s0\.json was edited"):
         read_folder(folder)
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "cost"}))
-    with pytest.raises(MibenchError, match=r"loss-s0\.json .* lacks cost"):
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "digest"}))
+    with pytest.raises(MibenchError, match=r"loss-s0\.json .* lacks digest"):
         render(folder)
 
 

@@ -30,6 +30,11 @@ def test_every_committed_record_keeps_key_digest_and_bytes(monkeypatch, tmp_path
     assert record.content_digest() == record.digest
 
 
+def seal(path, content):
+    content = {name: part for name, part in content.items() if name != "digest"}
+    path.write_text(json.dumps(content | {"digest": digest_of(content)}))
+
+
 def test_what_has_no_value_is_left_out():
     facts = ModelFacts(key="k", normalisation=[1, 2])
     assert facts.model_dump(mode="json") == {"key": "k", "steps": None, "loss": None, "normalisation": [1.0, 2.0]}
@@ -38,10 +43,9 @@ def test_what_has_no_value_is_left_out():
 def test_a_failed_record_of_old_with_empty_parts_is_read(tmp_path):
     old = json.loads((ROOT / "leaderboards/quick/records/digits/vp/pia-s0.json").read_text())
     old |= {"status": "failed", "reason": "was killed", "attack": None, "split": {}, "cost": {}, "environment": {}}
-    del old["digest"]
     path = tmp_path / "pia-s0.json"
-    path.write_text(json.dumps(old | {"digest": digest_of(old)}))
+    seal(path, old)
     assert read_record(path).split is None
-    path.write_text(json.dumps(old | {"digest": digest_of(old), "status": "n/a"}))
+    seal(path, old | {"status": "n/a"})
     with pytest.raises(MibenchError, match=r"lacks split\.fingerprint"):
         read_record(path)

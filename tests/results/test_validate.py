@@ -115,18 +115,22 @@ def test_not_finite(tmp_path: Path) -> None:
 def test_lacking(tmp_path: Path) -> None:
     path = put(tmp_path, record())
     sound = json.loads(path.read_text())
-    for part, names in ((None, ["attack", "cost"]), (None, ["split"]), ("model", ["key"]), ("labels", ["defense"])):
-        broken = json.loads(path.read_text())
-        for name in names:
-            del (broken[part] if part else broken)[name]
-        path.write_text(json.dumps(broken))
+    for name in ("cost", "split", "environment", "attack", "model.key", "model.digest", "labels.attack", "cell.seed"):
+        broken = json.loads(json.dumps(sound))
+        part, _, inner = name.rpartition(".")
+        del (broken[part] if part else broken)[inner]
+        seal(path, broken)
         (problem,) = validate(tmp_path)
-        assert problem.startswith(f"records/{PATH}: ") and all(name in problem for name in names if part != "labels")
-        path.write_text(json.dumps(sound))
+        assert problem.startswith(f"records/{PATH}: ") and (name in problem or part == "labels"), problem
     for status in ("n/a", "failed"):
-        path.write_text(json.dumps(sound | {"status": status}))
+        seal(path, sound | {"status": status})
         (problem,) = validate(tmp_path)
         assert "lacks reason" in problem
+
+
+def seal(path: Path, content: dict[str, Any]) -> None:
+    content["digest"] = digest_of({name: part for name, part in content.items() if name != "digest"})
+    path.write_text(json.dumps(content))
 
 
 def test_key(tmp_path: Path) -> None:
@@ -297,14 +301,9 @@ def test_many_ranks_are_read_back() -> None:
 
 
 def test_metrics_of_an_older_version(tmp_path: Path) -> None:
-    """They are no edited record: running the suite again makes them anew from the stored scores."""
-    path = put(tmp_path, record())
-    old = json.loads(path.read_text())
-    del old["attack"]["ranks"]
-    old["attack"]["version"] = 1
-    path.write_text(json.dumps(old))
+    put(tmp_path, record(attack=ATTACK.model_copy(update={"version": METRICS - 1})))
     (problem,) = validate(tmp_path)
-    assert f"metrics of version 1 and not {METRICS}" in problem and "run the suite again" in problem
+    assert f"version {METRICS - 1} and not {METRICS}" in problem and "mibench upgrade" in problem
 
 
 def test_strangers(tmp_path: Path) -> None:
