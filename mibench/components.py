@@ -1,4 +1,4 @@
-"""The three components that plugins offer: Dataset, Defense and Attack. One class is one method.
+"""What plugins subclass: Component, Dataset and Attack (``Defense`` is in ``mibench.defenses``). One class is one method.
 
 A component is a frozen pydantic model: its fields are its options (typed, with a default and a range), its class
 variables say what it is. It is written ``name:option=value,…`` on the command line and in suites.
@@ -29,7 +29,7 @@ class Component(BaseModel):
     Attributes:
         name: lower-case letters, digits and dashes, beginning with a letter.
         version: raise it whenever the numbers change; records of an older version are then stale.
-        paper: where it is from, such as "arXiv 2305.18355".
+        paper: the source, such as "arXiv 2305.18355".
         shorthand: the option that digits after the name set: with "order", ``hold3`` is ``hold:order=3``.
     """
 
@@ -43,7 +43,7 @@ class Component(BaseModel):
     @classmethod
     def summary(cls) -> str:
         """The first line of the docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @property
     def label(self) -> str:
@@ -59,7 +59,7 @@ class Component(BaseModel):
         return f"{head}:{text}" if text else head
 
     def spec(self) -> dict[str, Any]:
-        """What identifies this component in keys and records: name, version and every option."""
+        """Name, version and every option: what identifies this component in keys and records."""
         return {"name": self.name, "version": self.version, "options": self.model_dump(mode="json")}
 
 
@@ -91,11 +91,11 @@ class Dataset(Component):
         raise NotImplementedError(f"{type(self).__name__} must implement pool()")
 
     def fixed_split(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Members, non-members and reference, each (N, *item), shuffled, where the data say which is which; else None."""
+        """Members, non-members and reference, each (N, *item), shuffled, if the data prescribe them; by default None."""
         return None
 
     def normalisation(self, members: Tensor) -> tuple[float, float]:
-        """Shift and scale, fitted on the members alone: models are given (x − shift) / scale of all samples x; by default x."""
+        """Shift and scale, fitted on the members alone: a model's data are (x − shift) / scale; by default x itself."""
         return 0.0, 1.0
 
     def sound(self, x: Tensor) -> tuple[Tensor, int] | None:
@@ -106,15 +106,15 @@ class Dataset(Component):
 class Attack(Component):
     """Gives each sample one number per setting, **larger = more likely a member**.
 
-    A score belongs to its sample: it must not depend on the other samples of the batch, nor on its size. Take noise from
-    ``ctx``, which gives every sample the same draws. Some samples are scored again in a batch of their own, and the cell of
-    an attack that then says otherwise fails.
+    A score must not depend on the other samples of the batch, nor on its size. Take noise from ``ctx``, which gives every
+    sample the same draws. Some samples are scored again in another batch; where the scores differ, the cell fails.
 
     Attributes:
-        access: what the attack needs of the model, and all that it gets: nothing ("data"), its samples (``ctx.samples``), the
-            network's answers, their gradients as well, the denoiser itself with its weights. Each includes those before it.
+        access: what the attack may use of the model: nothing ("data"), generated samples ("samples", ``ctx.samples``), the
+            network's answers ("network"), also their gradients ("gradients"), or the denoiser with its weights ("weights").
+            Each includes those before it; anything beyond fails the cell.
         published: the setting that its paper reports, one of the keys that ``score`` returns.
-        adaptive: whether it was made for processes with auxiliary variables, not only for VP.
+        adaptive: whether it was designed for processes with auxiliary variables, not only for VP.
         wraps: the class of attacks that this one wraps, as its option ``base``; None if it wraps none.
     """
 
@@ -124,16 +124,16 @@ class Attack(Component):
     wraps: ClassVar[type[Attack] | None] = None
 
     def shadow_models(self) -> tuple[int, ShadowKind]:
-        """How many shadow models ``ctx.shadows`` must be able to give, and of which kind; by default none.
+        """The number of shadow models that the attack takes from ``ctx.shadows``, and their kind; by default none.
 
-        Each is trained as the target was, on as many samples: "online" ones on a random draw of the samples to be judged,
-        so that each of these is known to some of them; "offline" ones on a random draw of auxiliary data.
+        Each is trained as the target was, on as many samples: "online" ones on a random draw of the samples to be scored,
+        so that some models hold each of these; "offline" ones on a random draw of auxiliary data.
         """
         return 0, "offline"
 
     @property
     def tier(self) -> Tier:
-        """What an attacker must have: data alone, samples, the network's answers, its weights, or shadow models beside."""
+        """What an attacker must have: data alone, samples, the network's answers, its weights, or also shadow models."""
         if self.shadow_models()[0]:
             return "shadows"
         return "network" if self.access == "gradients" else self.access
@@ -147,7 +147,7 @@ class Attack(Component):
         Args:
             model: the model under attack.
             x: (B, *item) samples, float64.
-            ctx: the noise bank.
+            ctx: noise, generated samples, shadow models.
 
         Returns:
             For each setting, such as ``"t=0.1"``, a finite (B,) tensor.

@@ -23,7 +23,7 @@ class Defense(Component):
     """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default.
 
     Attributes:
-        adaptive: the attacks that its authors consider strongest, such as ``("adaptive",)``; suites should run them.
+        adaptive: the attacks that its authors consider strongest, such as ``("adaptive",)``.
     """
 
     adaptive: ClassVar[tuple[str, ...]] = ()
@@ -39,7 +39,7 @@ class Defense(Component):
         return type(self).loss is Defense.loss and type(self).update is Defense.update
 
     def meets_adaptively(self, attack: Attack) -> bool:
-        """Whether an attack is an adaptive one for this defense: by its own word, or by that of the defense."""
+        """Whether an attack is adaptive for this defense: the attack says so of itself, or the defense names it."""
         return attack.adaptive or attack.name in self.adaptive
 
     def process(self) -> LinearSDE:
@@ -49,7 +49,7 @@ class Defense(Component):
     def build_model(
         self, shape: tuple[int, ...], data_variance: float, recipe: Recipe, device: str = "cpu", seed: int = 0
     ) -> Model:
-        """An untrained model; on CUDA the weights of convolutions lie channels last, where they are fastest.
+        """An untrained model; on CUDA the weights of convolutions are stored channels last, which is fastest.
 
         Args:
             shape: of one item.
@@ -101,12 +101,13 @@ class Defense(Component):
             loss: of a batch, as ``loss`` gave it.
             optimizer: of the model's parameters.
             clip: the recipe's limit of the gradient's norm.
-            generator: on the model's device; all noise must come from it, so that an interrupted training resumes exactly.
+            generator: on the model's device; all noise must come from it. Its state is saved with an interrupted training,
+                which then resumes bit for bit.
         """
         from mibench.diffusion.losses import clipped_step
 
         clipped_step(model, loss, optimizer, clip)
 
     def release(self, model: Model) -> Model:
-        """The model as attackers and users of its samples meet it; by default as trained."""
+        """The model that attackers and users are given; by default as trained."""
         return model

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mibench.components import Component
+from mibench.components import Attack, Component
 from mibench.errors import UsageError
 from mibench.plugins import Registry
 
@@ -37,18 +37,18 @@ def options(text: str, where: str) -> dict[str, Any]:
     Raises:
         UsageError: where a part is not ``option=value``.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in split_list(text):
         key, equals, value = (x.strip() for x in part.partition("="))
         if not equals or not key or not value:
             raise UsageError(f"{where}: {part!r} is not of the form option=value")
-        if key in found:
+        if key in values:
             raise UsageError(f"{where}: option {key!r} is given twice")
         try:
-            found[key] = json.loads(value) if value.startswith("[") else value
+            values[key] = json.loads(value) if value.startswith("[") else value
         except json.JSONDecodeError:
             raise UsageError(f"{where}: {value!r} is not a list such as [0.1,0.2]") from None
-    return found
+    return values
 
 
 def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
@@ -60,8 +60,8 @@ def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
     try:
         return cls(**values)
     except ValidationError as error:
-        found = error.errors()
-        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+        errors = error.errors()
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         option = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(option, cls.model_fields) if len(first["loc"]) == 1 else ""
@@ -75,11 +75,10 @@ def build(registry: Registry, kind: str, text: str) -> Component:
     """The component that a text names.
 
     Args:
-        registry: what is known.
+        registry: the known components.
         kind: "dataset", "defense" or "attack".
-        text: ``name``, ``name`` and digits for its shorthand option, then ``:option=value,…``; after an attack any number of
-            ``+wrapper:option=value,…``, where a wrapper is an attack with a class variable ``wraps``, the class that its
-            option ``base`` must be of.
+        text: ``name``, or ``name`` and digits for its shorthand option, then ``:option=value,…``. After an attack any number
+            of ``+wrapper:option=value,…`` (see ``Attack.wraps``).
 
     Raises:
         UsageError: for an unknown name, an unknown option or a value out of range.
@@ -96,20 +95,18 @@ def build(registry: Registry, kind: str, text: str) -> Component:
 def _wrapped(registry: Registry, base: Component, text: str, where: str) -> Component:
     """A wrapper around an attack."""
     known = registry.components["attack"]
-    wrappers = [name for name, cls in known.items() if getattr(cls, "wraps", None)]
+    wrappers = {name: cls.wraps for name, cls in known.items() if issubclass(cls, Attack) and cls.wraps}
     head, _, tail = text.partition(":")
     if head not in wrappers:
         what = "is no wrapper" if head in known else "is unknown"
         raise UsageError(f"{where}: wrapper {head!r} {what}{did_you_mean(head, wrappers)}")
-    cls = known[head]
-    wraps: type[Component] = cls.wraps  # type: ignore[attr-defined]
-    if not isinstance(base, wraps):
-        fit = sorted(name for name, other in known.items() if issubclass(other, wraps))
+    if not isinstance(base, wrappers[head]):
+        fit = sorted(name for name, other in known.items() if issubclass(other, wrappers[head]))
         raise UsageError(f"{where}: {head!r} cannot wrap {base.name!r}; it wraps {', '.join(fit)}")
     given = options(tail, where)
     if "base" in given:
         raise UsageError(f"{where}: the base of {head!r} is what stands before the +")
-    return validated(cls, {**given, "base": base}, where)
+    return validated(known[head], {**given, "base": base}, where)
 
 
 def _single(registry: Registry, kind: str, text: str) -> Component:
@@ -120,16 +117,15 @@ def _single(registry: Registry, kind: str, text: str) -> Component:
     given = options(tail, where)
     cls = known.get(head)
     if cls is None and (match := re.fullmatch(r"(.+?)(-?\d+)", head)):
-        cls = known.get(match[1])
-        if cls is not None and cls.shorthand:
-            if cls.shorthand in given:
-                raise UsageError(f"{where}: {cls.shorthand!r} is given twice")
-            given[cls.shorthand] = match[2]
-        else:
-            cls = None
+        short = known.get(match[1])
+        if short is not None and short.shorthand:
+            cls = short
+            if short.shorthand in given:
+                raise UsageError(f"{where}: {short.shorthand!r} is given twice")
+            given[short.shorthand] = match[2]
     if cls is None:
         broken = [p.name for p in registry.plugins if p.problems]
         hint = f" ({len(broken)} broken plugin(s): see `mibench plugins`)" if broken else ""
-        short = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
-        raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *short])}{hint}")
+        examples = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
+        raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *examples])}{hint}")
     return validated(cls, given, where)

@@ -1,4 +1,4 @@
-"""Entry points → registry. Each plugin is loaded alone; a broken one is a row in a table and costs nobody else."""
+"""Entry points → registry. Each plugin is loaded by itself; a broken one is reported and does not affect the others."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
 from mibench.errors import UsageError
 from mibench.files import sha256
+from mibench.kinds import Access
 
 __all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
 
@@ -57,7 +59,7 @@ class Registry:
             return
         for cls in offered:
             try:
-                problem = _fault(kind, cls)
+                problem = next(_problems(kind, cls), None)
             except Exception as error:
                 problem = f"{kind} class {cls!r} raises {type(error).__name__}: {error}", "let its checks pass"
             if problem:
@@ -73,37 +75,32 @@ class Registry:
                 plugin.offers.append(f"{kind} {cls.name}")
 
 
-def _fault(kind: str, cls: Any) -> tuple[str, str] | None:
-    """What is wrong with a class that a hook offers, and the remedy; None if it is sound."""
+def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with a class that a hook offers, each with its remedy."""
     base = KINDS[kind]
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        return f"mibench_{kind}s() offered {cls!r}", f"return subclasses of mibench.{base.__name__}"
+        yield f"mibench_{kind}s() offered {cls!r}", f"return subclasses of mibench.{base.__name__}"
     title = f"{kind} class {cls.__name__}"
     if not isinstance(getattr(cls, "name", None), str) or not NAME.fullmatch(cls.name):
-        return (
-            f"{title} has no valid `name`",
-            'set a class variable such as name = "my-method" (lower case, digits, dashes)',
-        )
+        yield f"{title} has no valid `name`", 'set name = "my-method" or the like (lower case, digits, dashes)'
     if not isinstance(cls.version, int) or cls.version < 1:
-        return f"{title} has version {cls.version!r}", "set a class variable version = 1 or larger"
+        yield f"{title} has version {cls.version!r}", "set a class variable version = 1 or larger"
     if not cls.summary():
-        return f"{title} has no docstring", "say in one line what it does"
+        yield f"{title} has no docstring", "say in one line what it does"
     if kind == "attack" and not isinstance(getattr(cls, "published", None), str):
-        return f"{title} has no `published`", "set the class variable `published`"
+        yield f"{title} has no `published`", "set the class variable `published`"
+    if kind == "attack" and cls.access not in get_args(Access):
+        yield f"{title} has the access {cls.access!r}", f"set `access` to one of {', '.join(get_args(Access))}"
     if kind == "dataset" and not _complete(getattr(cls, "modality", None)):
-        return (
-            f"{title} has no sound `modality`",
-            "modality must be a mibench.Modality such as mibench.IMAGE, with a space",
-        )
+        yield f"{title} has no sound `modality`", "set a mibench.Modality such as mibench.IMAGE, with a space"
     if not isinstance(cls.paper, str):
-        return f"{title} has the paper {cls.paper!r}", 'set a class variable such as paper = "arXiv 2305.18355"'
+        yield f"{title} has the paper {cls.paper!r}", 'set a class variable such as paper = "arXiv 2305.18355"'
     if cls.shorthand is not None and cls.shorthand not in cls.model_fields:
-        return f"{title}: shorthand {cls.shorthand!r} is no option", "name one of its fields"
+        yield f"{title}: shorthand {cls.shorthand!r} is no option", "name one of its fields"
     try:
         cls()
     except ValidationError as error:
-        return f"{title}: its defaults are refused ({error.errors()[0]['msg']})", "give every option a valid default"
-    return None
+        yield f"{title}: its defaults are refused ({error.errors()[0]['msg']})", "give every option a valid default"
 
 
 def _complete(modality: Any) -> bool:
@@ -114,48 +111,43 @@ def _complete(modality: Any) -> bool:
 
 
 def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
-    """Import one plugin and call its hooks, each failure kept as a problem of that plugin."""
+    """Import one plugin and call its hooks; every failure becomes a problem of that plugin."""
     registry.plugins.append(plugin)
-    manager = pluggy.PluginManager("mibench")
-    manager.add_hookspecs(hookspecs)
+    remedy = f"fix or uninstall {plugin.source}"
     try:
         module = get_module()
     except (Exception, SystemExit, GeneratorExit) as error:
-        remedy = f"fix or uninstall {plugin.source}"
         plugin.blame(f"it cannot be imported: {type(error).__name__}: {error}", remedy)
         return
+    manager = pluggy.PluginManager("mibench")
+    manager.add_hookspecs(hookspecs)
+    hooks = {f"mibench_{kind}s": kind for kind in KINDS}
+    marked = [name for name in dir(module) if name.startswith("mibench_")]
+    marked = [name for name in marked if hasattr(getattr(module, name), "mibench_impl")]
+    for name in marked:
+        if name not in hooks:
+            plugin.blame(
+                f"it implements an unknown hook {name!r}", "the hooks are mibench_datasets, _defenses, _attacks"
+            )
+            return
+    if not marked:
+        plugin.blame(
+            "it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl"
+        )
     try:
         manager.register(module, plugin.name)
-        for hook in [name for name in dir(module) if name.startswith("mibench_") and _marked(module, name)]:
-            if hook not in {f"mibench_{kind}s" for kind in KINDS}:
-                plugin.blame(
-                    f"it implements an unknown hook {hook!r}", "the hooks are mibench_datasets, _defenses, _attacks"
-                )
-                return
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
         plugin.blame(f"its hooks are refused: {error}", "hooks take no arguments")
         return
-    called = False
-    for kind in KINDS:
-        for implementation in getattr(manager.hook, f"mibench_{kind}s").get_hookimpls():
-            called = True
+    for hook, kind in hooks.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
             try:
                 offered = implementation.function()
             except (Exception, SystemExit) as error:
-                plugin.blame(
-                    f"mibench_{kind}s() raised {type(error).__name__}: {error}", f"fix or uninstall {plugin.source}"
-                )
+                plugin.blame(f"{hook}() raised {type(error).__name__}: {error}", remedy)
                 continue
             registry.add(kind, offered, plugin)
-    if not called and not plugin.problems:
-        plugin.blame(
-            "it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl"
-        )
-
-
-def _marked(module: Any, name: str) -> bool:
-    return hasattr(getattr(module, name), "mibench_impl")
 
 
 def _loose(path: str) -> Any:
@@ -174,12 +166,12 @@ def _loose(path: str) -> Any:
 
 @cache
 def installed() -> tuple[tuple[EntryPoint, str, str], ...]:
-    """The entry points of the group ``mibench``, each with its package and version, the bundled ones first; looked up once."""
-    found = [
+    """The entry points of the group ``mibench``, each with its package and version, the bundled ones first; cached."""
+    entries = [
         (entry, entry.dist.name if entry.dist else "", entry.dist.version if entry.dist else "")
         for entry in entry_points(group="mibench")
     ]
-    return tuple(sorted(found, key=lambda one: (one[1] != "mibench", one[0].name)))
+    return tuple(sorted(entries, key=lambda one: (one[1] != "mibench", one[0].name)))
 
 
 @cache
@@ -199,17 +191,16 @@ def load(files: tuple[str, ...] = ()) -> Registry:
             digest = sha256(Path(file).read_bytes())[:12]
         except OSError as error:
             raise UsageError(f"--plugin {file} cannot be read: {error.strerror}") from None
-        _register(
-            registry, Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}"), lambda file=file: _loose(file)
-        )
+        plugin = Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}")
+        _register(registry, plugin, partial(_loose, file))
     return registry
 
 
 def code_digest(component: Component) -> str:
     """sha256 over the source of a component: the files of its class, of the classes it is made from, and of what it wraps.
 
-    Nothing else of a plugin counts, so that an edit elsewhere does not change it, nor do line ends. It names the code that made
-    a record; that the numbers changed is said by ``version``.
+    Edits elsewhere in a plugin do not change it, nor do line ends. It names the code that made a record; whether the
+    numbers changed is what ``version`` says.
 
     Returns:
         64 hexadecimal digits; "" where there is no source.

@@ -37,6 +37,10 @@ BROKEN = {
     "taken": (SOUND.replace('"mine"', '"pia"'), "name 'pia' is taken by plugin 'attacks'"),
     "nameless": (SOUND.replace('name = "mine"', ""), "no valid `name`"),
     "silent": (SOUND.replace('"A loose attack."', ""), "no docstring"),
+    "access": (
+        SOUND.replace('published = "x"', 'published = "x"; access = "gradient"'),
+        "one of data, samples, network",
+    ),
     "hookless": ("x = 1", "implements no hook"),
     "defaults": (
         SOUND.replace('published = "x"', 'published = "x"\n        p: float = Field(0, gt=0)').replace(

@@ -98,10 +98,60 @@ def test_seeds_of_weights_and_of_batches_are_apart(digits: Split) -> None:
     assert not torch.equal(*ends)
 
 
+class Noisy(VP):
+    """VP whose every update adds noise to the gradient."""
+
+    name = "noisy"
+
+    def update(
+        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
+    ) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        for p in model.denoiser.parameters():
+            p.grad += 0.1 * torch.randn(p.shape, generator=generator)
+        optimizer.step()
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Kept:
+    """A sink that keeps the state of the fifth step, and ends the training there once."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] | None = None
+        self.steps = 0
+
+    def read(self) -> dict[str, Tensor] | None:
+        return self.state
+
+    def due(self) -> bool:
+        self.steps += 1
+        return self.steps == 5
+
+    def write(self, done: int, state: dict[str, Tensor]) -> None:
+        assert done == 5
+        self.state = {name: value.clone() for name, value in state.items()}
+        raise Interrupted
+
+
+def test_a_training_whose_updates_draw_noise_resumes_bit_for_bit(digits: Split) -> None:
+    whole, _ = trained(Noisy(), digits, SHORT)
+    sink = Kept()
+    first, second = (Noisy().build_model(digits.shape, digits.data_variance, SHORT, seed=seed) for seed in (0, 1))
+    with pytest.raises(Interrupted):
+        train(Noisy(), first, digits.members, SHORT, 0, Callbacks(sink=sink))
+    train(Noisy(), second, digits.members, SHORT, 0, Callbacks(sink=sink))  # its own initial weights play no part
+    assert torch.equal(weights(second), weights(whole))
+    assert not torch.equal(weights(whole), weights(trained(VP(), digits, SHORT)[0]))
+
+
 class Watched(VP):
     """VP that notes the weights after every update."""
 
-    name: ClassVar = "watched"
+    name = "watched"
     seen: ClassVar[list[Tensor]] = []
 
     def update(
