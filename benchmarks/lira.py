@@ -18,7 +18,8 @@ from mibench.context import Shadow
 from mibench.data import split
 from mibench.diffusion.model import EvaluationCache
 from mibench.diffusion.stacked import measure_speed, train_stacked
-from mibench.metrics.membership import auroc, tpr_at_fpr
+from mibench.metrics.auroc import auroc
+from mibench.metrics.thresholds import tpr_at_fpr
 from mibench.seeds import generator
 from mibench_attacks.gsa import GSA
 from mibench_attacks.lira import LiRA

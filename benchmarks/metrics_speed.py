@@ -11,7 +11,9 @@ from time import perf_counter
 
 import numpy as np
 
-from mibench.metrics.membership import auroc, auroc_interval, paired_test, ranks, tpr_interval
+from mibench.metrics.auroc import auroc, auroc_interval, paired_test
+from mibench.metrics.scores import ranks
+from mibench.metrics.thresholds import tpr_interval
 
 LIMIT = 0.020
 

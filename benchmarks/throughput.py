@@ -35,7 +35,7 @@ from mibench.diffusion.model import network_of
 from mibench.diffusion.optimise import Callbacks, adam, optimise
 from mibench.diffusion.training import TIMES, SingleTrainer, time_table
 from mibench.evaluate.backends import set_backends
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench_attacks import Loss, SecMI

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mibench.metrics.membership import auroc, auroc_interval, ranks
+from mibench.metrics.auroc import auroc, auroc_interval
+from mibench.metrics.scores import ranks
 from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold, UtilityMetrics, packed
 from mibench.results.record import Record, record_path, write_record
 

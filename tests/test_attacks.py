@@ -10,7 +10,7 @@ from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
 from mibench.diffusion.training import train
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe

@@ -13,7 +13,7 @@ from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.diffusion.stacked import train_stacked
 from mibench.errors import NotApplicable
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe

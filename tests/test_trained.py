@@ -6,7 +6,7 @@ from mibench.context import Context
 from mibench.data import nearest, split
 from mibench.diffusion.sampling import sample
 from mibench.diffusion.training import train
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe

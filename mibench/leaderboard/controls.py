@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from mibench.leaderboard.board import Board
-from mibench.metrics.membership import null_distance, shuffled_auroc
+from mibench.metrics.auroc import null_distance, shuffled_auroc
 from mibench.results.figures import AttackMetrics
 
 __all__ = ["Control", "blind_attacks", "controls"]

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibench.metrics.membership import auroc_score_interval, paired_test
+from mibench.metrics.auroc import auroc_score_interval, paired_test
 from mibench.results.figures import AttackMetrics
 
 __all__ = ["Difference", "Spread", "TrainingCurve", "matched", "mean_difference", "mean_interval"]

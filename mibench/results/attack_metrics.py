@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mibench.components import Attack
 from mibench.defenses import Defense
-from mibench.metrics.membership import auroc, balanced_accuracy_threshold, ranks
+from mibench.metrics.auroc import auroc
+from mibench.metrics.scores import ranks
+from mibench.metrics.thresholds import balanced_accuracy_threshold
 from mibench.results.figures import METRICS, AttackMetrics, Setting, packed
 from mibench.results.recompute import setting_figures
 

@@ -8,14 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mibench.metrics.membership import (
-    auroc,
-    auroc_interval,
-    balanced_accuracy_interval,
-    epsilon_lower_bound,
-    tpr_at_fpr,
-    tpr_interval,
-)
+from mibench.metrics.auroc import auroc, auroc_interval
+from mibench.metrics.thresholds import balanced_accuracy_interval, epsilon_lower_bound, tpr_at_fpr, tpr_interval
 from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold
 
 __all__ = ["counts_above", "differences", "setting_figures", "threshold_figures"]

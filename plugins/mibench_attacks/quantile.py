@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mibench import Attack, Context, Model
 from mibench.errors import NotApplicable
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench_attacks.loss import Loss
 from mibench_attacks.secmi import SecMI
 

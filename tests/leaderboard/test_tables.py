@@ -15,7 +15,7 @@ from made_records import attacked, cell_facts, metrics, put, sampled, scores
 from mibench.leaderboard.board import Board, open_board
 from mibench.leaderboard.controls import Control, controls
 from mibench.leaderboard.summaries import matched, mean_difference, mean_interval
-from mibench.metrics.membership import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
+from mibench.metrics.auroc import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
 from mibench.results.figures import Estimate
 
 SUITE = """

@@ -12,7 +12,7 @@ import pytest
 import torch
 from made_records import ENVIRONMENT, metrics, scores
 
-from mibench.metrics.membership import auroc
+from mibench.metrics.auroc import auroc
 from mibench.results.attack_metrics import attack_metrics
 from mibench.results.figures import METRICS, AttackMetrics, Estimate, packed
 from mibench.results.record import FORMAT, Record, digest_of, write_record
