@@ -1,4 +1,4 @@
-"""What an attack is given beside model and samples: noise, samples and shadow models that are the same for every sample."""
+"""What an attack is given besides model and samples: noise, generated samples and shadow models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Context", "Shadow"]
 
 @dataclass(frozen=True)
 class Shadow:
-    """A model that the attacker has trained as the target was, on data of her own choice.
+    """A model that the attacker has trained as the target was, on other data.
 
     Attributes:
         model: the model.
-        members: (M, *item) float32, what it was trained on.
+        members: (M, *item) float32, its training data.
     """
 
     model: Model
@@ -37,7 +37,7 @@ class Shadow:
 
 
 class Context:
-    """The noise bank of a cell (common random numbers: every sample meets the same draws), and what the attacker owns.
+    """The noise of a cell (common random numbers: the same draws for every sample), and the attacker's data and models.
 
     Args:
         seed: of the cell.

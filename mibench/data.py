@@ -21,14 +21,14 @@ CALIBRATION = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of one dataset and seed, float32; all three parts come from one i.i.d. pool.
+    """The samples of one dataset and seed, float32; all three parts are drawn from one pool.
 
     Attributes:
-        members: (M, *item), trained on. The first fifth is for calibration, the rest for evaluation.
-        nonmembers: (N, *item), never trained on, divided likewise.
-        reference: (R, *item), never trained on and never attacked: what samples are compared with.
-        normalisation: shift and scale, fitted on the members: all parts are (x − shift) / scale of what the pool gave.
-        notes: what the dataset warned of, such as files that were passed over.
+        members: (M, *item), the training data. The first fifth is for calibration, the rest for evaluation.
+        nonmembers: (N, *item), not trained on, divided likewise.
+        reference: (R, *item), neither trained on nor attacked; samples are compared with it.
+        normalisation: shift and scale, fitted on the members; each part is (x − shift) / scale of the pool's samples x.
+        notes: the dataset's warnings, such as files that were left out.
     """
 
     members: Tensor
@@ -38,7 +38,7 @@ class Split:
     notes: tuple[str, ...] = ()
 
     def raw(self, x: Tensor) -> Tensor:
-        """Samples (B, *item) in the units of the pool."""
+        """Samples (B, *item) without the normalisation, in the units of the pool."""
         shift, scale = self.normalisation
         return x * scale + shift
 
@@ -63,7 +63,7 @@ class Split:
 
     @functools.cached_property
     def near_duplicates(self) -> int:
-        """Non-members that are members, or closer to one than a tenth of the median distance between neighbouring samples."""
+        """How many non-members equal a member, or are closer to one than a tenth of the median distance between neighbours."""
         known = set(_items(self.members))
         others = torch.tensor([item not in known for item in _items(self.reference)])
         copies = torch.tensor([item in known for item in _items(self.nonmembers)])
@@ -79,21 +79,21 @@ def calibration_size(part: Tensor) -> int:
 
 
 def _items(x: Tensor) -> list[bytes]:
-    """Each of (B, *item), bit for bit."""
+    """The bytes of each of (B, *item)."""
     return [item.tobytes() for item in x.contiguous().numpy()]
 
 
 def nearest(x: Tensor, points: Tensor) -> Tensor:
-    """The Euclidean distance from each of (B, *item) to its nearest of (M, *item), (B,) float64, by blocks of pairs."""
-    found = []
+    """The Euclidean distance of each of (B, *item) to the nearest of (M, *item), (B,) float64; computed in blocks."""
+    distances = []
     for part in torch.split(x.flatten(1), 1024):
         blocks = torch.split(points.flatten(1), 4096)
-        found.append(torch.stack([torch.cdist(part.double(), block.double()).amin(1) for block in blocks]).amin(0))
-    return torch.cat(found)
+        distances.append(torch.stack([torch.cdist(part.double(), block.double()).amin(1) for block in blocks]).amin(0))
+    return torch.cat(distances)
 
 
 def split(dataset: Dataset, seed: int) -> Split:
-    """The split of a dataset for a seed: its own parts where it has such, else drawn from its pool.
+    """The split of a dataset for a seed: its fixed split where it has one, else a draw from its pool.
 
     Raises:
         UsageError: where the pool is smaller than the sizes asked for, or holds values that are not finite.

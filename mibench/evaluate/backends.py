@@ -1,4 +1,4 @@
-"""How torch computes in a worker: the one place that sets its flags."""
+"""Torch's flags in a worker, all set here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["set_backends"]
 
 
 def set_backends(device: str, tf32: bool = False) -> None:
-    """One thread on the CPU, whose number changes bits; on CUDA full float32 products and algorithms that repeat their bits.
+    """Use one thread on the CPU, since their number changes bits; on CUDA full float32 products and deterministic algorithms.
 
     Args:
         device: "cpu" or "cuda".
-        tf32: whether products of float32 may be rounded to TF32, which is faster; scores are published without it.
+        tf32: whether products of float32 may be rounded to TF32, which is faster; published scores are without it.
     """
     torch.set_num_threads(1)
     if device == "cuda":

@@ -115,8 +115,6 @@ def _say_notes(target: Target, report: Report) -> None:
     data, title = target.data, target.cell.model_title
     for note in data.notes:
         report.say(f"{title}: {note}")
-    if target.replaced:
-        report.say(f"{title}: the defense replaced {', '.join(target.replaced)}; the originals were put back")
     if data.near_duplicates:
         report.say(
             f"{target.cell.labels['dataset']}: {data.near_duplicates} of {len(data.nonmembers)} non-members equal a member, "

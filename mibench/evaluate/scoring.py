@@ -35,21 +35,14 @@ def check_answer(answer: object, count: int, device: torch.device, attack: str) 
     if len(answer) > MOST_SETTINGS:
         raise MibenchError(f"{attack} returned {len(answer)} settings; at most {MOST_SETTINGS} are allowed")
     for setting, values in answer.items():
-        if wrong := _wrong_name(setting) or _wrong_scores(values, count, device):
+        if wrong := _fault(setting, values, count, device):
             raise MibenchError(f"{attack}, setting {repr(setting)[:42]}: {wrong}")
 
 
-def _wrong_name(setting: object) -> str | None:
-    """What is wrong with the name of a setting."""
-    if not isinstance(setting, str):
-        return "the name of a setting must be a string"
-    if not SETTING.fullmatch(setting):
-        return "the name of a setting must be 1 to 40 letters, digits, spaces and =.,_+-@:/"
-    return None
-
-
-def _wrong_scores(values: object, count: int, device: torch.device) -> str | None:
-    """What is wrong with the scores of so many samples."""
+def _fault(setting: object, values: object, count: int, device: torch.device) -> str | None:
+    """What is wrong with a setting's name, or with its scores of so many samples."""
+    if not isinstance(setting, str) or not SETTING.fullmatch(setting):
+        return "the name of a setting must be a string of 1 to 40 letters, digits, spaces and =.,_+-@:/"
     if not isinstance(values, Tensor) or values.shape != (count,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         return f"expected a tensor of shape ({count},), got {shape}"

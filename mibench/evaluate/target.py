@@ -38,7 +38,7 @@ class SharedModel:
         return counted
 
     def unchanged(self) -> bool:
-        """Whether the denoiser has its weights, mode and gradients flags, and no hooks."""
+        """Whether the denoiser has its weights, mode and gradient flags, and no hooks."""
         return _same(self._model.denoiser, self._original)
 
     def restore(self) -> bool:
@@ -64,14 +64,12 @@ class Target:
         facts: what the store knows of the model; ``digest`` is that of its weights.
         cache: the answers of the model and of shadow models to the present batch.
         released: the model that is attacked and sampled.
-        replaced: functions that the defense replaced while it released the model, see ``isolated``.
     """
 
     def __init__(self, cell: Cell, store: Store, device: str) -> None:
         self.cell, self.store, self.device = cell, store, device
         self.data = split(cell.dataset, cell.seed)
         self.cache = EvaluationCache()
-        self.replaced: list[str] = []
         model, self.facts = open_model(cell, store, self.data, device, self.cache)
         self.process = model.process
         self.released = SharedModel(self.release(model))
@@ -101,9 +99,8 @@ class Target:
         be random, or limited in number.
         """
         own = copy.deepcopy(model.denoiser)
-        with isolated(self.cell.seed, "release") as replaced:
+        with isolated(self.cell.seed, "release"):
             released = self.cell.defense.release(Model(model.process, own, model.shape, model.device, model.cache))
-        self.replaced += replaced
         if released.denoiser is not own or not _same(own, model.denoiser):
             released.cache = None
         return released

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mibench.data import split
+from mibench.defenses import Defense
 from mibench.diffusion.compiled import compiled
-from mibench.diffusion.model import network_of
+from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks
 from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
 from mibench.diffusion.training import train
@@ -18,6 +19,7 @@ from mibench.errors import MibenchError
 from mibench.evaluate.models import blank_model, heldout_loss, save_model, training_data, training_seed
 from mibench.evaluate.partial import PartialTraining
 from mibench.evaluate.report import Report
+from mibench.recipe import Recipe
 from mibench.results.record import digest_of
 from mibench.results.store import Store
 from mibench.suite.cells import Cell
@@ -95,14 +97,20 @@ class Training:
 
 def stacking_is_faster(trainings: list[Training], say: Callable[[str], None]) -> bool:
     """Whether the trainings take less time in one stack than one by one; a few steps of both are measured."""
-    first, models = trainings[0].first, [training.model for training in trainings]
-    members, seeds = [training.members for training in trainings], [training.seed for training in trainings]
-    speed = measure_speed(first.defense, models, members, first.recipe, seeds)
+    speed = measure_speed(*_arguments(trainings))
     say(
-        f"{len(models)} models of {first.defense.label} are trained {'in one stack' if speed.pays else 'one by one'}: "
+        f"{len(trainings)} models of {trainings[0].first.defense.label} are trained "
+        f"{'in one stack' if speed.pays else 'one by one'}: "
         f"{speed.single:.2f} ms per step and model one by one, {speed.stacked:.2f} ms in one stack"
     )
     return speed.pays
+
+
+def _arguments(trainings: list[Training]) -> tuple[Defense, list[Model], list[Tensor], Recipe, list[int]]:
+    """Objective, models, members, recipe and seeds, as ``train_stacked`` takes them."""
+    first, models = trainings[0].first, [training.model for training in trainings]
+    members, seeds = [training.members for training in trainings], [training.seed for training in trainings]
+    return first.defense, models, members, first.recipe, seeds
 
 
 class _Trainer:
@@ -124,7 +132,7 @@ class _Trainer:
             whole = self._partial(f"the training of {len(trainings)} models of {first.defense.label}", trainings)
             if whole.exists or stacking_is_faster(trainings, self.report.say):
                 try:
-                    self._train_stacked(trainings, whole, self.report.progress)
+                    self._train(trainings, whole, self.report.progress, stacked)
                     return
                 except FloatingPointError as error:
                     self.report.say(
@@ -145,57 +153,41 @@ class _Trainer:
         for partial in partials:
             partial.begin()
         for k, (training, partial) in enumerate(zip(trainings, partials, strict=True)):
-            partial.begin()
 
             def progress(done: int, total: int, k: int = k) -> None:
                 self.report.progress(k * total + done, len(trainings) * total)
 
             try:
-                if stacked:
-                    self._train_stacked([training], partial, progress)
-                else:
-                    self._train_single(training, partial, progress)
+                self._train([training], partial, progress, stacked)
             except FloatingPointError as error:
                 failure = failure or f"{training.first.model_title} cannot be trained with this recipe: {error}"
-            partial.delete()
+                partial.delete()
         if failure:
             raise MibenchError(failure)
 
-    def _train_single(self, training: Training, partial: PartialTraining, progress: Callable[[int, int], None]) -> None:
-        first, callbacks = training.first, _callbacks([training], progress, partial)
-        with compiled(training.model, first.recipe, self.report.say):
-            facts = train(first.defense, training.model, training.members, first.recipe, training.seed, callbacks)
-        seconds = round(partial.seconds, 3)
-        training.save(self.store, facts | {"seconds": seconds, "device": self.device, "together": 1})
-
-    def _train_stacked(
-        self, trainings: list[Training], partial: PartialTraining, progress: Callable[[int, int], None]
+    def _train(
+        self,
+        trainings: list[Training],
+        partial: PartialTraining,
+        progress: Callable[[int, int], None],
+        stacked: bool,
     ) -> None:
-        """Train models in one stack, and store them."""
+        """Train models in one stack, or a single one by itself, and store them."""
         partial.begin()
-        facts = train_stacked(
-            trainings[0].first.defense,
-            [training.model for training in trainings],
-            [training.members for training in trainings],
-            trainings[0].first.recipe,
-            [training.seed for training in trainings],
-            _callbacks(trainings, progress, partial),
-        )
-        shared = {
-            "seconds": round(partial.seconds / len(trainings), 3),
-            "device": self.device,
-            "together": len(trainings),
-        }
+        checkpoints = {cell.checkpoint for training in trainings for cell in training.cells if cell.checkpoint}
+
+        def keep(k: int, done: int, state: dict[str, Tensor]) -> None:
+            trainings[k].snapshots[done] = state
+
+        callbacks = Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)
+        if stacked:
+            facts = train_stacked(*_arguments(trainings), callbacks)
+        else:
+            defense, (model,), (members,), recipe, (seed,) = _arguments(trainings)
+            with compiled(model, recipe, self.report.say):
+                facts = [train(defense, model, members, recipe, seed, callbacks)]
+        seconds = round(partial.seconds / len(trainings), 3)
         for training, own in zip(trainings, facts, strict=True):
+            shared = {"seconds": seconds, "device": self.device, "together": len(trainings)}
             training.save(self.store, own | shared)
         partial.delete()
-
-
-def _callbacks(trainings: list[Training], progress: Callable[[int, int], None], partial: PartialTraining) -> Callbacks:
-    """Snapshots go to the trainings, states of the unfinished training to the store."""
-    checkpoints = {cell.checkpoint for training in trainings for cell in training.cells if cell.checkpoint}
-
-    def keep(k: int, done: int, state: dict[str, Tensor]) -> None:
-        trainings[k].snapshots[done] = state
-
-    return Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)

@@ -1,4 +1,4 @@
-"""Utility: samples of a model, and how far they are from data."""
+"""Utility: samples of a model, and their distance to data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from mibench.suite.cells import Cell
 __all__ = ["gaussian", "utility_metrics"]
 
 SUBSETS = 10
-"""Subsets that the kernel distance is averaged over."""
+"""How many subsets the kernel distance is averaged over."""
 
 
 @dataclass(frozen=True)
 class _Sets:
-    """What is measured: samples of the model, copies of members, a Gaussian's draws, the reference, and its halves (R,)."""
+    """Samples of the model, copies of members, draws from a Gaussian, the reference, and the indices (R,) of its halves."""
 
     drawn: Tensor
     copies: Tensor
@@ -43,15 +43,15 @@ class _Sets:
 def utility_metrics(
     cell: Cell, model: Model, data: Split, store: Store, key: str, say: Callable[[str], None]
 ) -> UtilityMetrics:
-    """Draw samples, store them, and measure them beside three baselines.
+    """Draw samples, store them, and measure them, with three baselines.
 
     Args:
-        cell: says how they are drawn.
-        model: the model.
-        data: its split.
-        store: takes the samples, and the features of what all models of a split are measured beside.
+        cell: says how the samples are drawn.
+        model: draws them.
+        data: the split.
+        store: takes the samples, and the features of reference and baselines, which all models of a split share.
         key: of the samples in the store.
-        say: told why images are not measured with Inception features.
+        say: takes a line where images cannot be measured with Inception features.
 
     Raises:
         Diverged: where the sampler leaves the finite numbers.
@@ -80,7 +80,7 @@ def utility_metrics(
 
 
 def _inception(cell: Cell, model: Model, say: Callable[[str], None]) -> Inception | None:
-    """The space of the FID, for images that it takes and where its weights are at hand; else None, after a line on why."""
+    """The feature space of the FID; None where the samples are no such images, or its weights are missing (with one line)."""
     if not cell.dataset.modality.images or min(model.shape[1:]) < SIDE or model.shape[0] not in (1, 3):
         return None
     try:
@@ -93,12 +93,12 @@ def _inception(cell: Cell, model: Model, say: Callable[[str], None]) -> Inceptio
 
 
 def _distances(space: FeatureSpace, sets: _Sets, store: Store) -> Distances:
-    """How far samples and baselines are from the reference in one space."""
+    """The distances of samples and baselines to the reference in one feature space."""
     features, key = _features(space, sets.reference, store)
     reference = cached_reference(store.root / "features", key, lambda: moments(features))
     drawn = space(sets.drawn)
-    known = (_features(space, x, store)[0] for x in (sets.copies, sets.gauss))
-    distance, copies, gauss = (frechet_to(*moments(x), reference) for x in (drawn, *known))
+    baselines = (_features(space, x, store)[0] for x in (sets.copies, sets.gauss))
+    distance, copies, gauss = (frechet_to(*moments(x), reference) for x in (drawn, *baselines))
     return Distances(
         space=space.name,
         distance=distance,
@@ -111,7 +111,7 @@ def _distances(space: FeatureSpace, sets: _Sets, store: Store) -> Distances:
 
 
 def _features(space: FeatureSpace, x: Tensor, store: Store) -> tuple[Tensor, str]:
-    """Features of samples that many models are measured beside, from the store where they are there, and their key."""
+    """Features of samples that many models share, computed once per store, and their key."""
     content = sha256(x.contiguous().numpy().tobytes())
     key = digest_of({"space": space.name, "version": space.version, "shape": list(x.shape), "content": content})
     if not store.has("features", key):
@@ -122,8 +122,8 @@ def _features(space: FeatureSpace, x: Tensor, store: Store) -> tuple[Tensor, str
 def gaussian(members: Tensor, count: int, chance: torch.Generator) -> Tensor:
     """Draws from the Gaussian with the members' mean and covariance, clipped to their range, (count, *item).
 
-    Where members are fewer than dimensions, their covariance is CᵀC / (M − 1) with the centred members C (M, d) as its root:
-    the same distribution without a d × d matrix.
+    With fewer members than dimensions, the centred members C (M, d) are a root of the covariance CᵀC / (M − 1), so that no
+    d × d matrix is needed.
     """
     flat = members.flatten(1).double()
     (m, d), mean = flat.shape, flat.mean(0)

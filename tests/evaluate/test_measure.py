@@ -132,7 +132,7 @@ BAD = {
     "empty": (lambda m, x, c: {}, "it must return a dict of tensors, one per setting"),
     "settings": (other_settings, "attack settings does not return the same settings for every batch"),
     "no-string": (lambda m, x, c: {0.1: norm(x)}, "setting 0.1: the name of a setting must be a string"),
-    "long-name": (lambda m, x, c: {"x" * 100_000: norm(x)}, "must be 1 to 40 letters, digits"),
+    "long-name": (lambda m, x, c: {"x" * 100_000: norm(x)}, "must be a string of 1 to 40 letters, digits"),
     "bad-name": (lambda m, x, c: {"a|b\n": norm(x)}, r"setting 'a|b\n': the name of a setting must be"),
     "no-name": (lambda m, x, c: {"": norm(x)}, "setting '': the name of a setting must be"),
     "many": (lambda m, x, c: {f"x{k}": norm(x) for k in range(1001)}, "1001 settings; at most 1000 are allowed"),
