@@ -21,7 +21,7 @@ COMMANDS = {
     "ls": "list all datasets, defenses and attacks, with their options",
     "plugins": "list all plugins and the problems of broken ones",
     "leaderboard": "write the README.md of a suite from its records; --check only compares",
-    "upgrade": "compute the figures of records of older metrics anew, from the ranks that they store",
+    "upgrade": "recompute the figures of records with older metrics from the ranks in them",
     "validate": "check the records of suites: schema, digests, keys, duplicates, stale records, figures",
     "verify": "compute some cells of a suite from scratch and compare them with their records",
     "cache": "show what the store holds and what is not needed; --prune deletes what is not needed",
