@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mibench.cli.common import add_plugins
+from mibench.errors import UsageError
 
 __all__ = ["arguments", "main"]
+
+Curve = list[tuple[float, float, float, float]]
 
 COVERS = (
     "The bound covers one release of one noised state u_t with its auxiliary variables, against any attacker. It\n"
@@ -45,15 +48,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print Δf_t, D_α and ε for each order, and plot them over t."""
-    import math
+    from mibench.errors import MibenchError
+    from mibench.leaderboard.plots import plot_bound
 
-    import torch
+    _check(args)
+    curves = {}
+    for defense in _defenses(args):
+        curves[defense.label], initial_noise = _curve(defense, args)
+        _print_curve(defense.label, curves[defense.label], initial_noise, args)
+    print(COVERS)
+    try:
+        plot_bound(curves, args.alpha, args.delta, Path(args.plot))
+    except (OSError, ValueError) as error:
+        raise MibenchError(f"cannot write {args.plot}: {error}; choose another --plot") from None
+    print(f"wrote {args.plot}")
+    return 0
 
-    from mibench.diffusion.privacy import distinguishability, epsilon, renyi
-    from mibench.errors import MibenchError, UsageError
-    from mibench.names import build, validated
-    from mibench.plugins import load
 
+def _check(args: argparse.Namespace) -> None:
+    """UsageError where a number is out of range or the plot's file has no ending."""
     for name, value, fine in (
         ("diameter", args.diameter, 1e-30 < args.diameter < 1e30),
         ("alpha", args.alpha, 1 < args.alpha < 1e30),
@@ -64,53 +77,58 @@ def main(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name} {value} is out of range (see mibench bound --help)")
     if not Path(args.plot).suffix or Path(args.plot).is_dir():
         raise UsageError(f"--plot {args.plot}: give a file with an ending, such as bound.png")
-    registry = load(tuple(args.plugin))
+
+
+def _defenses(args: argparse.Namespace) -> list[Any]:
+    """The defense that is named, or one of each order."""
+    from mibench.names import build, validated
+    from mibench.plugins import load
+
     separator = "," if ":" in args.defense else ":"
     label = args.defense + (separator + ",".join(args.option) if args.option else "")
-    base: Any = build(registry, "defense", label)
-    defenses = [base]
-    if args.orders is not None:
-        if base.shorthand != "order":
-            raise UsageError(f"{base.name} has no orders; leave --orders out")
-        try:
-            orders = [int(word) for word in args.orders.split(",")]
-        except ValueError:
-            raise UsageError(f"--orders {args.orders}: expected whole numbers such as 1,2,3") from None
-        if len(set(orders)) < len(orders) or min(orders) < 1:
-            raise UsageError(f"--orders {args.orders}: expected different numbers of at least 1")
-        defenses = [validated(type(base), base.model_dump() | {"order": n}, f"defense {base.name}") for n in orders]
-    curves = {}
-    for defense in defenses:
-        try:
-            process = defense.process()
-        except ValueError as error:
-            raise UsageError(f"{defense.label} makes no valid process: {error}") from None
-        t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 200, dtype=torch.float64)
-        t = t.clamp(process.t_min, process.horizon)
-        gap = distinguishability(process, t, args.diameter)
-        if not (gap < 1e100).all():
-            raise UsageError(f"{defense.label}: Δf_t reaches {gap.max().item():.0e}, which says nothing of privacy")
-        curves[defense.label] = [
-            (time, df, renyi(df, args.alpha), epsilon(df, args.delta))
-            for time, df in zip(t.tolist(), gap.tolist(), strict=True)
-        ]
-        print(f"{defense.label}, Δ = {args.diameter:g}")
-        print(f"{'t':>10} {'Δf_t':>12} {f'D_{args.alpha:g}':>12} {f'ε (δ={args.delta:g})':>14}")
-        for k in range(args.times):
-            time, df, divergence, eps = curves[defense.label][round(k * 199 / (args.times - 1))]
-            print(f"{time:>10.4g} {df:>12.4g} {divergence:>12.4g} {eps:>14.4g}")
-        noise = process.initial[0].item()
-        print(
-            f"limit at t = 0: Δ²/ε_num = {args.diameter**2 / noise:.4g}\n"
-            if noise
-            else "no limit at t = 0: ε_num is 0\n"
-        )
-    print(COVERS)
-    from mibench.leaderboard.plots import plot_bound
+    base: Any = build(load(tuple(args.plugin)), "defense", label)
+    if args.orders is None:
+        return [base]
+    if base.shorthand != "order":
+        raise UsageError(f"{base.name} has no orders; leave --orders out")
+    try:
+        orders = [int(word) for word in args.orders.split(",")]
+    except ValueError:
+        raise UsageError(f"--orders {args.orders}: expected whole numbers such as 1,2,3") from None
+    if len(set(orders)) < len(orders) or min(orders) < 1:
+        raise UsageError(f"--orders {args.orders}: expected different numbers of at least 1")
+    return [validated(type(base), base.model_dump() | {"order": n}, f"defense {base.name}") for n in orders]
+
+
+def _curve(defense: Any, args: argparse.Namespace) -> tuple[Curve, float]:
+    """t, Δf_t, D_α and ε at 200 times, even in log t, and the variance of the data's noise at t = 0."""
+    import math
+
+    import torch
+
+    from mibench.diffusion.privacy import distinguishability, epsilon, renyi
 
     try:
-        plot_bound(curves, args.alpha, args.delta, Path(args.plot))
-    except (OSError, ValueError) as error:
-        raise MibenchError(f"cannot write {args.plot}: {error}; choose another --plot") from None
-    print(f"wrote {args.plot}")
-    return 0
+        process = defense.process()
+    except ValueError as error:
+        raise UsageError(f"{defense.label} makes no valid process: {error}") from None
+    t = torch.logspace(math.log10(process.t_min), math.log10(process.horizon), 200, dtype=torch.float64)
+    t = t.clamp(process.t_min, process.horizon)
+    gap = distinguishability(process, t, args.diameter)
+    if not (gap < 1e100).all():
+        raise UsageError(f"{defense.label}: Δf_t reaches {gap.max().item():.0e}, which says nothing of privacy")
+    points = zip(t.tolist(), gap.tolist(), strict=True)
+    return [(t, df, renyi(df, args.alpha), epsilon(df, args.delta)) for t, df in points], process.initial[0].item()
+
+
+def _print_curve(label: str, curve: Curve, initial_noise: float, args: argparse.Namespace) -> None:
+    from mibench.leaderboard.text import columns
+
+    print(f"{label}, Δ = {args.diameter:g}")
+    points = [curve[round(k * (len(curve) - 1) / (args.times - 1))] for k in range(args.times)]
+    header = ("t", "Δf_t", f"D_{args.alpha:g}", f"ε (δ={args.delta:g})")
+    print(columns([[f"{value:.4g}" for value in point] for point in points], header, right=range(4)))
+    if initial_noise:
+        print(f"limit at t = 0: Δ²/ε_num = {args.diameter**2 / initial_noise:.4g}\n")
+    else:
+        print("no limit at t = 0: ε_num is 0\n")

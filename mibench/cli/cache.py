@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from mibench.cli.common import SUITE, add_plugins, add_store, open_store
 from mibench.errors import MibenchError, UsageError
+
+if TYPE_CHECKING:
+    from mibench.suite.contents import Artifact
 
 __all__ = ["arguments", "main"]
 
@@ -40,21 +44,16 @@ def main(args: argparse.Namespace) -> int:
         try:
             cells = plan_cells(registry, one.suite)
         except MibenchError as error:  # such as data that are not here
-            print(f"note: of {suite_name(one.folder)} only what records need is counted: {error}", file=sys.stderr)
+            print(
+                f"note: {suite_name(one.folder)}: only what its records need counts as needed: {error}", file=sys.stderr
+            )
             cells = []
         plans.append(Plan(cells, one.folder / "records", store))
     found = contents(store, plans)
     spare = [artifact for artifact in found if not artifact.needed]
-    print(f"{'kind':10}{'count':>8}{'size':>12}   not needed")
-    for kind in dict.fromkeys(artifact.kind for artifact in found):
-        sizes, idle = ([a.size for a in some if a.kind == kind] for some in (found, spare))
-        print(f"{kind:10}{len(sizes):>8}{_bytes(sizes):>12}   " + (f"{len(idle)}, {_bytes(idle)}" if idle else "none"))
-    for artifact in found:
-        what = "a training under way" if artifact.kind == "partials" and artifact.state == "whole" else artifact.state
-        if what != "whole":
-            print(f"{what}: {artifact.kind}/{artifact.path.name}, {_bytes([artifact.size])}")
+    _print_contents(found)
     counted = ", ".join(suite_name(one.folder) for one in suites) or "no suite"
-    print(f"needed: by the records of {counted} and of runs without a suite, and by cells that are still to be run")
+    print(f"needed: by the records of {counted}, by runs without a suite, and by cells that are not yet run")
     total = f"{len(spare)} that nothing needs, {_bytes([artifact.size for artifact in spare])}"
     if args.prune:
         prune(spare)
@@ -62,6 +61,23 @@ def main(args: argparse.Namespace) -> int:
     elif spare:
         print(f"--prune deletes {total}")
     return 0
+
+
+def _print_contents(found: list[Artifact]) -> None:
+    """A row per kind, then a line for each artifact that is not whole."""
+    from mibench.leaderboard.text import columns
+
+    rows = []
+    for kind in dict.fromkeys(artifact.kind for artifact in found):
+        of = [artifact for artifact in found if artifact.kind == kind]
+        spare = [artifact.size for artifact in of if not artifact.needed]
+        unneeded = f"{len(spare)}, {_bytes(spare)}" if spare else "none"
+        rows.append((kind, str(len(of)), _bytes([artifact.size for artifact in of]), unneeded))
+    print(columns(rows, ("kind", "count", "size", "not needed"), right=(1, 2)))
+    for artifact in found:
+        what = "a training under way" if artifact.kind == "partials" and artifact.state == "whole" else artifact.state
+        if what != "whole":
+            print(f"{what}: {artifact.kind}/{artifact.path.name}, {_bytes([artifact.size])}")
 
 
 def _bytes(sizes: list[int]) -> str:

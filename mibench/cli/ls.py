@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from mibench.cli.common import add_plugins
 
@@ -17,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """List components with summary, source and options."""
+    from mibench.leaderboard.text import columns
     from mibench.plugins import KINDS, load
 
     registry = load(tuple(args.plugin))
@@ -28,8 +30,9 @@ def main(args: argparse.Namespace) -> int:
             short = f" ({name}N sets {cls.shorthand})" if cls.shorthand else ""
             paper = f" [{cls.paper}]" if cls.paper else ""
             print(f"  {name}{short}: {cls.summary()}{paper} · version {cls.version}, {registry.origin[cls].source}")
-            for option, field in cls.model_fields.items():
-                print(f"      {option}={field.default}  {field.description or ''}".rstrip())
+            options = [(f"{name}={field.default}", field.description or "") for name, field in cls.model_fields.items()]
+            if options:
+                print(textwrap.indent(columns(options), "      "))
     broken = sum(bool(plugin.problems) for plugin in registry.plugins)
     if broken:
         print(f"{broken} broken plugin(s): see `mibench plugins`")

@@ -20,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Count the cells by state, and list what is neither done nor missing, or with --cells all."""
+    from mibench.leaderboard.text import columns
     from mibench.plugins import load
     from mibench.suite.plan import Plan
     from mibench.suite.suite import load_suite, plan_cells
@@ -28,9 +29,13 @@ def main(args: argparse.Namespace) -> int:
     cells = plan_cells(load(tuple(args.plugin)), located.suite)
     plan = Plan(cells, located.folder / "records", open_store(args, write=False))
     states = plan.states()
-    for cell, (state, why) in zip(plan.cells, states, strict=True):
-        if args.cells or state not in ("done", "missing"):
-            print(f"{state:8} {cell.title}" + (f": {why}" if why and state != "done" else ""))
+    rows = [
+        (state, cell.title, why if why and state != "done" else "")
+        for cell, (state, why) in zip(plan.cells, states, strict=True)
+        if args.cells or state not in ("done", "missing")
+    ]
+    if rows:
+        print(columns(rows))
     counts = Counter(state for state, _ in states)
     print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
     return 0

@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Compute cells from scratch, in a store of their own, and say of each whether its record stands."""
     from mibench.jobs.scheduler import Event, execute
+    from mibench.leaderboard.text import columns
     from mibench.plugins import load
     from mibench.results.compare import compare
     from mibench.results.record import read_record
@@ -40,27 +41,28 @@ def main(args: argparse.Namespace) -> int:
     located, engine, work = load_suite(args.suite), engine_of(args), work_of(args)
     with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
         store = Store(Path(folder) / "store")
-        told = Plan(plan_cells(load(work.plugins), located.suite), located.folder / "records", store)
-        done = [cell for cell, (state, _) in zip(told.cells, told.states(), strict=True) if state == "done"]
+        recorded = Plan(plan_cells(load(work.plugins), located.suite), located.folder / "records", store)
+        done = [cell for cell, (state, _) in zip(recorded.cells, recorded.states(), strict=True) if state == "done"]
         if not done:
             raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
         chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
-        cells = [cell for place, cell in enumerate(done) if place in chosen]
+        cells = [cell for index, cell in enumerate(done) if index in chosen]
         again, why = Plan(cells, Path(folder) / "records", store), {}
 
-        def tell(event: Event) -> None:
+        def on_event(event: Event) -> None:
             if event.kind == "failed":
                 why[event.cell] = event.message
 
-        execute(again, cells, engine, work, tell)
-        wrong = 0
+        execute(again, cells, engine, work, on_event)
+        rows = []
         for cell in cells:
             path = again.path(cell)
             if cell in why or not path.exists():
                 verdict, words = "failed", why.get(cell, "no record was made")
             else:
-                verdict, words = compare(read_record(told.path(cell)), read_record(path))
-            wrong += verdict not in ("same", "agrees")
-            print(f"{verdict:8} {one_line(f'{cell.title}: {words}')}")
+                verdict, words = compare(read_record(recorded.path(cell)), read_record(path))
+            rows.append((verdict, cell.title, one_line(words)))
+        print(columns(rows))
+        wrong = sum(verdict not in ("same", "agrees") for verdict, _, _ in rows)
         print(f"{len(cells) - wrong} of {len(cells)} cells verified, of {len(done)} that have records")
     return 1 if wrong else 0
