@@ -42,13 +42,11 @@ def test_the_same_is_the_same_whenever_and_however_fast(attacked):
 
 def test_other_scores_on_the_same_versions_differ(attacked, sampled):
     moved = changed(attacked, attack={"scores": "0" * 64})
-    assert compare(attacked, moved) == (
-        "differs",
-        "its scores are others, on the same device type and library versions",
-    )
-    assert compare(attacked, changed(attacked, auroc=0.9))[1].startswith("its figures are others")
+    verdict, words = compare(attacked, moved)
+    assert verdict == "differs" and "scores" in words
+    assert "figures" in compare(attacked, changed(attacked, auroc=0.9))[1]
     other = changed(attacked, model={"digest": "0" * 64}, key="0" * 64, attack={"scores": "0" * 64})
-    assert compare(attacked, other)[1].startswith("its weights are others")
+    assert "weights" in compare(attacked, other)[1]
     assert compare(sampled, changed(sampled, utility={"samples": "0" * 64}))[0] == "differs"
 
 
@@ -90,7 +88,7 @@ def test_copies_whose_scores_moved_are_found(attacked, cli, tmp_path):
     assert cli("validate", one, same)[0] == 0
     moved = board(tmp_path / "moved", changed(attacked, attack={"scores": "0" * 64}))
     code, out, _ = cli("validate", one, moved)
-    assert code == 1 and "has moved from" in out and "its scores are others" in out
+    assert code == 1 and "differs from" in out and "other scores" in out
 
 
 def test_code_that_changed_without_its_version_is_noted(attacked, cli, tmp_path):
@@ -98,7 +96,7 @@ def test_code_that_changed_without_its_version_is_noted(attacked, cli, tmp_path)
     code, out, _ = cli("validate", board(tmp_path / "now", changed(attacked, code={"attack": now})))
     assert code == 0 and "note" not in out
     code, out, _ = cli("validate", board(tmp_path / "then", changed(attacked, code={"attack": "0" * 64})))
-    assert code == 0 and "the code of attack loss has changed since 1 records were made" in out
+    assert code == 0 and "other code of loss" in out
 
 
 # ── digests of code ───────────────────────────────────────────────────────────────────────────────────────────────────
