@@ -100,29 +100,25 @@ def _line(process: psutil.Process) -> str:
 
 def start(folder: Path, plugin: Path) -> float:
     """Seconds from the start of a real job until it begins its first cell, workers preloaded."""
-    from mibench.jobs.engine import Local
+    from mibench.jobs.local import Local
+    from mibench.jobs.messages import Begin, JobKind, JobSpec
     from mibench.plugins import load
     from mibench.suite.cells import CellSpec
     from mibench.suite.suite import load_suite, plan_cells
 
     cells = plan_cells(load(), load_suite("quick").suite)
     model = next(cell for cell in cells if cell.model_kind == "exact")
-    task = {
-        "device": "cpu",
-        "plugins": (),
-        "store": str(folder),
-        "limit": None,
-        "titles": [],
-        "log": str(folder / "log"),
-    }
+    kinds: tuple[JobKind, ...] = ("models", "measure", "measure")
     took = []
     with Local(1) as engine:
-        for kind, cell in (("models", model), ("measure", model), ("measure", model)):
+        for kind in kinds:
+            spec = JobSpec(kind=kind, cells=(CellSpec.of(model),), device="cpu", store=folder, log=folder / "log")
             began, begun = time.monotonic(), None
-            engine.start(kind, {**task, "cells": [CellSpec.of(cell).model_dump(mode="json")], "kind": kind})
-            while engine.children:
+            engine.start(kind, spec, 0)
+            while engine.guards:
                 for _, message in engine.wait():
-                    begun = begun or ("begin" in message and time.monotonic() - began) or None
+                    if isinstance(message, Begin):
+                        begun = begun or time.monotonic() - began
             took.append(begun)
     return took[-1] or float("nan")
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mibench.components import Attack, Dataset
 from mibench.defenses import Defense
-from mibench.errors import MibenchError, UsageError
+from mibench.errors import MibenchError
 from mibench.names import build
 from mibench.plugins import load
 
 if TYPE_CHECKING:
+    from mibench.jobs.engine import Device
     from mibench.results.record import Record
 
 __all__ = ["attack", "dataset", "defense", "run"]
@@ -48,10 +46,16 @@ def run(
     seed: int = 0,
     model: str = "trained",
     recipe: str = "",
-    plugins: tuple[str, ...] = (),
+    plugins: tuple[str | Path, ...] = (),
     store: str | Path | None = None,
+    device: Device = "auto",
+    workers: int = 1,
+    time_limit: float | None = 86400.0,
 ) -> Record:
-    """Run one cell as ``mibench run`` does, in processes of its own, and return its record.
+    """Run one cell, and the utility of its model, as ``mibench run`` does; return the record of the cell.
+
+    Jobs run in processes of their own, which end with this one. Nothing is printed. It may be called from a script without
+    ``if __name__ == "__main__"``, from an interactive session, and from several threads.
 
     Args:
         defense, attack, dataset: names, as on the command line.
@@ -60,31 +64,27 @@ def run(
         recipe: such as "steps=2000,width=128".
         plugins: loose plugin files.
         store: where artifacts are kept.
+        device: "cpu", "cuda", or "auto" for CUDA where it is available.
+        workers: jobs at a time, one torch thread each.
+        time_limit: seconds for the cell and for each training; None for no limit.
 
     Raises:
-        UsageError: for a wrong name or option.
-        MibenchError: where the cell failed, with the reason.
+        UsageError: a name, an option or a folder is wrong.
+        MibenchError: the cell failed, with the reason.
     """
-    from mibench.names import options, validated
+    from mibench.jobs.local import Local
+    from mibench.jobs.options import JobOptions
+    from mibench.jobs.run import run_suite
     from mibench.results.record import read_record
     from mibench.results.store import Store, default_root
-    from mibench.suite.plan import Plan
-    from mibench.suite.suite import Suite, loose_records, plan_cells
+    from mibench.suite.loose import loose_suite
+    from mibench.suite.suite import loose_records
 
-    root = Path(store or default_root()).absolute()
-    given = options(recipe, "recipe") if recipe else {}
-    fields = {"datasets": [dataset], "defenses": [defense], "attacks": [attack], "seeds": [seed], "model": model}
-    fields["controls"] = False
-    suite = validated(Suite, fields | {"recipe": {dataset.partition(":")[0]: given} if given else {}}, "run")
-    plan = Plan(plan_cells(load(plugins), suite), loose_records(root, suite), Store(root))
-    command = [sys.executable, "-m", "mibench", "run", "--dataset", dataset, "--defense", defense, "--attack", attack]
-    command += ["--seed", str(seed), "--model", model, "--store", str(root)]
-    command += ["--recipe", recipe] if recipe else []
-    for file in plugins:
-        command += ["--plugin", file]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("mibench:", "FAILED"))]
-        error = UsageError if done.returncode == 2 else MibenchError
-        raise error(lines[0] if lines else done.stderr.strip()[-300:])
-    return read_record(plan.path(plan.cells[-1]))
+    artifacts = Store(Path(store or default_root()).absolute())
+    suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe)
+    options = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit)
+    outcome = run_suite(suite, loose_records(artifacts.root, suite), artifacts, Local(workers), options)
+    (cell,) = (cell for cell in outcome.plan.cells if cell.attack)
+    if cell in outcome.failures:
+        raise MibenchError(f"{cell.title}: {outcome.failures[cell]}")
+    return read_record(outcome.plan.path(cell))

@@ -41,7 +41,7 @@ def test_every_command_has_help(cli):
             ["run", "--defense", "vp", "--attack", "pia", "--dataset", "swiss-roll", "--recipe", "augment=flip"],
             "holds points",
         ),
-        (["run", "--defense", "vp", "--attack", "pia", "--seed", "-1"], "--seed"),
+        (["run", "--defense", "vp", "--attack", "pia", "--seed", "-1"], "seed"),
         (["run", "--defense", "vp", "--attack", "pia", "--workers", "0"], "--workers 0"),
         (["run", "--defense", "vp", "--attack", "pia", "--samples", "-4"], "samples"),
         (["run", "--defense", "vp", "--attack", "pia", "--model", "best"], "invalid choice"),

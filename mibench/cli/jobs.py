@@ -1,4 +1,4 @@
-"""How jobs are run: the arguments of the subcommands that run some, and the engine that these ask for."""
+"""How jobs are run: the arguments of the subcommands that run some, and the engine and options that these describe."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mibench.errors import UsageError
 
 if TYPE_CHECKING:
     from mibench.jobs.engine import Engine
-    from mibench.jobs.scheduler import Work
+    from mibench.jobs.options import JobOptions
 
-__all__ = ["add_cluster", "add_jobs", "engine_of", "part_of", "work_of"]
+__all__ = ["add_cluster", "add_jobs", "engine_of", "options_of"]
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -38,7 +38,7 @@ def add_jobs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="30m",
         help="stop a cell or a training that takes longer: a number with s, m, h or d, or none (default: 24h)",
     )
-    parser.set_defaults(engine="local", address=None, gpu_share=None)
+    parser.set_defaults(engine="local", address=None, gpu_share=None, shard=None)
     return jobs
 
 
@@ -68,11 +68,12 @@ def engine_of(args: argparse.Namespace) -> Engine:
         from mibench.jobs.ray import Cluster
 
         if args.gpus:
-            raise UsageError("--gpus is for the local engine; ray has its own, see --gpu-share")
+            raise UsageError("--gpus is for the local engine; for ray give --gpu-share")
         if args.gpu_share is not None and not 0 < args.gpu_share <= 1:
             raise UsageError(f"--gpu-share {args.gpu_share}: give a number above 0, up to 1")
-        return Cluster(args.workers, args.address, (args.gpu_share or 1.0) if _device(args) == "cuda" else 0.0)
-    from mibench.jobs.engine import Local
+        share = 0.0 if args.device == "cpu" else args.gpu_share or float(args.device == "cuda")
+        return Cluster(args.workers, args.address, share)
+    from mibench.jobs.local import Local
 
     for name in ("address", "gpu_share"):
         if getattr(args, name) is not None:
@@ -85,43 +86,26 @@ def engine_of(args: argparse.Namespace) -> Engine:
     return Local(args.workers or 1, gpus)
 
 
-def work_of(args: argparse.Namespace) -> Work:
+def options_of(args: argparse.Namespace) -> JobOptions:
     """How jobs are done.
 
     Raises:
-        UsageError: for a device that is not there.
+        UsageError: for a shard that is none.
     """
-    from mibench.jobs.scheduler import Work
+    from mibench.jobs.options import JobOptions
 
-    return Work(_device(args), tuple(str(Path(file).absolute()) for file in args.plugin), args.time_limit)
+    plugins = tuple(str(Path(file).absolute()) for file in args.plugin)
+    return JobOptions(args.device, plugins, args.time_limit, _shard(args.shard))
 
 
-def part_of(args: argparse.Namespace) -> tuple[int, int] | None:
-    """``2/8`` as the second of eight parts.
-
-    Raises:
-        UsageError: for what is no such part.
-    """
-    if args.shard is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", args.shard)
+def _shard(text: str | None) -> tuple[int, int]:
+    """``2/8`` as the second of eight parts."""
+    if text is None:
+        return 1, 1
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"--shard {args.shard[:40]}: give I/N with I from 1 to N, such as 1/8")
+        raise UsageError(f"--shard {text[:40]}: give I/N with I from 1 to N, such as 1/8")
     return int(found[1]), int(found[2])
-
-
-def _device(args: argparse.Namespace) -> str:
-    """The device; a ray cluster may have one that this machine has not."""
-    if args.device == "cpu":
-        return "cpu"
-    if args.engine == "ray":
-        return "cuda" if args.device == "cuda" or args.gpu_share else "cpu"
-    import torch
-
-    there = torch.cuda.is_available()
-    if args.device == "cuda" and not there:
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto")
-    return "cuda" if there else "cpu"
 
 
 def _seconds(text: str) -> float | None:

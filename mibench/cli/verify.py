@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mibench.cli.common import SUITE, add_plugins
-from mibench.cli.jobs import add_jobs, engine_of, work_of
+from mibench.cli.jobs import add_jobs, engine_of, options_of
 from mibench.errors import MibenchError, UsageError, one_line
 
 __all__ = ["arguments", "main"]
@@ -26,8 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Compute cells from scratch, in a store of their own, and say of each whether its record stands."""
-    from mibench.jobs.scheduler import Event, execute
+    """Compute cells from scratch, in a store of their own, and compare them with their records."""
+    from mibench.jobs.scheduler import Scheduler
+    from mibench.jobs.stop import Stop
     from mibench.leaderboard.text import columns
     from mibench.plugins import load
     from mibench.results.compare import compare
@@ -38,31 +39,26 @@ def main(args: argparse.Namespace) -> int:
 
     if args.sample < 1:
         raise UsageError(f"--sample {args.sample}: give a number of at least 1")
-    located, engine, work = load_suite(args.suite), engine_of(args), work_of(args)
+    located, engine, options = load_suite(args.suite), engine_of(args), options_of(args)
     with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
         store = Store(Path(folder) / "store")
-        recorded = Plan(plan_cells(load(work.plugins), located.suite), located.folder / "records", store)
-        done = [cell for cell, (state, _) in zip(recorded.cells, recorded.states(), strict=True) if state == "done"]
+        old = Plan(plan_cells(load(options.plugins), located.suite), located.folder / "records", store)
+        done = [cell for cell, (state, _) in zip(old.cells, old.states(), strict=True) if state == "done"]
         if not done:
             raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
         chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
         cells = [cell for index, cell in enumerate(done) if index in chosen]
-        again, why = Plan(cells, Path(folder) / "records", store), {}
-
-        def on_event(event: Event) -> None:
-            if event.kind == "failed":
-                why[event.cell] = event.message
-
-        execute(again, cells, engine, work, on_event)
+        new = Plan(cells, Path(folder) / "records", store)
+        with Stop() as stop:
+            failures = Scheduler(new, cells, engine, options, lambda event: None, stop).run()
         rows = []
         for cell in cells:
-            path = again.path(cell)
-            if cell in why or not path.exists():
-                verdict, words = "failed", why.get(cell, "no record was made")
+            if cell in failures:
+                verdict, reason = "failed", failures[cell]
             else:
-                verdict, words = compare(read_record(recorded.path(cell)), read_record(path))
-            rows.append((verdict, cell.title, one_line(words)))
+                verdict, reason = compare(read_record(old.path(cell)), read_record(new.path(cell)))
+            rows.append((verdict, cell.title, one_line(reason)))
         print(columns(rows))
-        wrong = sum(verdict not in ("same", "agrees") for verdict, _, _ in rows)
-        print(f"{len(cells) - wrong} of {len(cells)} cells verified, of {len(done)} that have records")
-    return 1 if wrong else 0
+        sound = sum(verdict in ("same", "agrees") for verdict, _, _ in rows)
+        print(f"{sound} of {len(cells)} cells verified, of {len(done)} that have records")
+    return 0 if sound == len(cells) else 1

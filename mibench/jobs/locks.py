@@ -1,4 +1,4 @@
-"""Which jobs a run has taken, so that another run on the same store leaves them to it."""
+"""Locks on jobs, by which several runs on one store share the work."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["Claims"]
+__all__ = ["JobLocks"]
 
 
-class Claims:
-    """Locks on names, held by this process and gone with it, however it ends.
+class JobLocks:
+    """Locks on names, held by this process and released when it ends, however it ends.
 
-    They save work and no more: where the file system has no locks, two runs do a job twice, and the store keeps one result.
+    They only save work: where the file system has no locks, two runs do the same job, and the store keeps one result.
 
     Args:
         folder: of the lock files.
@@ -26,8 +26,8 @@ class Claims:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def take(self, name: str) -> bool:
-        """Whether the name is this run's now; False where another process has it."""
+    def acquire(self, name: str) -> bool:
+        """Take a lock; False where another run has it."""
         lock = FileLock(self.folder / name)
         try:
             lock.acquire(blocking=False)
@@ -38,8 +38,8 @@ class Claims:
         self.held[name] = lock
         return True
 
-    def give(self, name: str) -> None:
-        """Let go of a name; its file goes first, so that none is left."""
+    def release(self, name: str) -> None:
+        """Release a lock and delete its file; the file goes first, while nobody else can hold it."""
         lock = self.held.pop(name, None)
         if lock is not None:
             with suppress(OSError):

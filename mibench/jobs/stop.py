@@ -1,4 +1,4 @@
-"""How a run is asked to stop: Ctrl-C once, when the jobs in flight are done; twice, or by SIGTERM or SIGHUP, now."""
+"""How a user stops a run: Ctrl-C once lets running jobs finish; Ctrl-C twice, SIGTERM and SIGHUP stop it at once."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ __all__ = ["Stop"]
 
 
 class Stop:
-    """Signals of this process while it is entered.
+    """Handles the signals of this process while it is entered, in the main thread alone; other threads get none.
 
     Attributes:
-        asked: whether no further job is to be begun.
-        now: the signal that ends the run at once, 0 for none.
+        requested: start no further job.
+        signal: the signal that stops the run at once, 0 for none.
     """
 
     def __init__(self) -> None:
-        self.asked, self.now = False, 0
-        self._before: dict[int, Any] = {}
+        self.requested, self.signal = False, 0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                    self._before[number] = signal.signal(number, self._take)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or number != signal.SIGINT:
-            self.now = number
-        self.asked = True
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested or number != signal.SIGINT:
+            self.signal = number
+        self.requested = True

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from mibench import Attack, hookimpl
@@ -70,23 +69,6 @@ def is_killed():
 @attack
 def hangs():
     re.match("(a+)+$", 40 * "a" + "b")  # never lets go of the interpreter
-
-
-@attack
-def stops_its_guard():
-    note(f"child {os.getpid()}")
-    os.kill(os.getppid(), signal.SIGSTOP)
-    time.sleep(1000)
-
-
-@attack
-def stops_its_guard_and_goes_on():
-    os.kill(os.getppid(), signal.SIGSTOP)
-
-
-@attack
-def stops_what_all_jobs_are_forked_from():
-    os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGSTOP)
 
 
 @attack
@@ -161,29 +143,6 @@ def notices():
     assert os.getcwd() != "/" and "MISBEHAVING_NOTES" in os.environ
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     print("noticed nothing")
-
-
-@attack
-def forges():
-    """Messages in the name of the job."""
-    for raw in (
-        b"{}",
-        b"[1]",
-        b'{"begin": 99}',
-        b'{"place": 0, "failed": "forged"}',
-        9999 * b"[",
-        b'{"end": 5}',
-        b"\xff",
-    ):
-        os.write(3, raw + b"\n")
-
-
-@attack
-def writes_into_the_store():
-    for file in Path(os.environ["MIBENCH_STORE"]).glob("models/*/tensors.safetensors"):
-        raw = bytearray(file.read_bytes())
-        raw[-8:] = os.urandom(8)
-        file.write_bytes(raw)
 
 
 class LeavesAHook(Base):

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from commands import Result, apart, begin
 
 from mibench.results.record import read_record
 from mibench.results.store import Store
@@ -52,14 +53,12 @@ def board(tmp_path, monkeypatch):
     return make
 
 
-def command(folder, *argv):
-    return [sys.executable, "-m", "mibench", "run", str(folder), "--plugin", str(PLUGIN), *map(str, argv)]
+def arguments(folder, *argv):
+    return "run", folder, "--plugin", PLUGIN, *argv
 
 
-def run(folder, *argv, **more):
-    done = subprocess.run(command(folder, *argv), capture_output=True, text=True, timeout=500, check=False, **more)
-    assert "Traceback" not in done.stderr
-    return done
+def run(folder, *argv):
+    return apart(*arguments(folder, *argv))
 
 
 @pytest.fixture
@@ -67,19 +66,12 @@ def start():
     """Start a run and go on; it does not outlive the test."""
     with contextlib.ExitStack() as stack:
 
-        def begin(folder, *argv):
-            pipe = subprocess.PIPE
-            process = stack.enter_context(subprocess.Popen(command(folder, *argv), stdout=pipe, stderr=pipe, text=True))
+        def start(folder, *argv):
+            process = stack.enter_context(begin(*arguments(folder, *argv)))
             stack.callback(process.kill)
             return process
 
-        yield begin
-
-
-def mibench(*argv):
-    return subprocess.run(
-        [sys.executable, "-m", "mibench", *map(str, argv)], capture_output=True, text=True, timeout=200, check=False
-    )
+        yield start
 
 
 def states(folder):
@@ -135,13 +127,12 @@ BAD = {
     "segfaults": "the worker was killed by signal 11 (Segmentation fault) without a result",
     "is-killed": "the worker was killed by signal 9, often for memory, without a result",
     "hangs": "it took more than the time limit of 15 s and was stopped",
-    "asks-for-too-much": "memory does not suffice: RuntimeError",
+    "asks-for-too-much": "out of memory: RuntimeError",
 }
 GOOD = (
     "pia",
     "leaves-a-child",
     "leaves-a-flood",
-    "forges",
     "forks-and-goes-on",
     "changes-the-world",
     "notices",
@@ -154,39 +145,39 @@ GOOD = (
 def test_attacks_that_misbehave(board, tmp_path):
     folder = board(*BAD, *GOOD)
     done = run(folder, "--workers", 2, "--time-limit", "15s")
-    assert done.returncode == 1 and f"{len(GOOD) + 1} of {len(GOOD) + len(BAD) + 1} cells done" in done.stdout
+    assert done.code == 1 and f"{len(GOOD) + 1} of {len(GOOD) + len(BAD) + 1} cells done" in done.out
     found = states(folder)
     for name, reason in BAD.items():
         assert found.pop(name).startswith(reason)
     assert set(found.values()) == {"done"} and len(found) == len(GOOD) + 1
-    assert "tried again with nothing beside it" in done.stderr
+    assert "retrying with no other job running" in done.err
     assert gone(notes(tmp_path, "child"))
 
     # the log, and where it hung
-    log = mibench("log", "hangs")
-    assert log.returncode == 0 and "misbehaving.py" in log.stdout and "in hangs" in log.stdout
+    log = apart("log", "hangs")
+    assert log.code == 0 and "misbehaving.py" in log.out and "in hangs" in log.out
     record = next(folder.rglob("segfaults-*.json"))
-    assert "Segmentation fault" in mibench("log", record).stdout
-    several = mibench("log", "vp")
-    assert several.returncode == 2 and "logs match" in several.stderr and "hangs" in several.stderr
-    assert "no log" in mibench("log", "nobody").stderr
+    assert "Segmentation fault" in apart("log", record).out
+    several = apart("log", "vp")
+    assert several.code == 2 and "logs match" in several.err and "hangs" in several.err
+    assert "no log" in apart("log", "nobody").err
 
     # nobody learns what others did: the same numbers without them
     alone = board("draws", "loss:draws=1", name="alone")
-    assert run(alone, "--store", tmp_path / "other").returncode == 0
+    assert run(alone, "--store", tmp_path / "other").code == 0
     for path, record in content(alone).items():
         assert content(folder)[path] == record
 
     # mended, the run is finished
     mended = board(*GOOD, name="mended")
     shutil.copytree(folder / "records", mended / "records", dirs_exist_ok=True)
-    assert run(mended).returncode == 0
+    assert run(mended).code == 0
 
 
 @pytest.mark.slow
 def test_a_model_that_cannot_be_put_back_is_opened_anew(board):
     folder = board("leaves-a-hook", "pia", "stub", model="trained")
-    assert run(folder).returncode == 1
+    assert run(folder).code == 1
     found = states(folder)
     assert "changed the model" in found.pop("leaves-a-hook") and set(found.values()) == {"done"} and len(found) == 3
 
@@ -194,38 +185,20 @@ def test_a_model_that_cannot_be_put_back_is_opened_anew(board):
 @pytest.mark.slow
 def test_shadow_models_that_were_changed_are_read_anew(board, tmp_path):
     folder = board("changes-a-shadow", "lira:shadows=2", "stub", model="trained")
-    assert run(folder).returncode == 1
+    assert run(folder).code == 1
     found = states(folder)
     assert "changed a shadow model that others use" in found.pop("changes-a-shadow")
     assert set(found.values()) == {"done"} and len(found) == 3
     alone = board("lira:shadows=2", name="alone", model="trained")
-    assert run(alone, "--store", tmp_path / "other").returncode == 0
+    assert run(alone, "--store", tmp_path / "other").code == 0
     for path, record in content(alone).items():
         assert content(folder)[path] == record
 
 
 @pytest.mark.slow
-def test_a_guard_that_was_stopped_does_not_hold_its_job_for_ever(board, tmp_path):
-    bad = "stops-its-guard", "stops-its-guard-and-goes-on"
-    folder = board("stub:k=1", *bad, "stub:k=2")
-    assert run(folder, "--workers", 2, "--time-limit", "3s").returncode == 1
-    found = states(folder)
-    for name in bad:
-        assert "its guard did not stop it at the time limit" in found.pop(name)
-    assert set(found.values()) == {"done"} and len(list(folder.rglob("records/**/*.json"))) == 5
-    assert gone(notes(tmp_path, "child"))
-
-
-@pytest.mark.slow
-def test_what_all_jobs_are_forked_from_is_woken(board):
-    done = run(board("stops-what-all-jobs-are-forked-from", seeds=(0, 1)))
-    assert done.returncode == 0 and "4 of 4 cells done" in done.stdout
-
-
-@pytest.mark.slow
 def test_a_flood_is_cut_in_its_middle(board):
-    assert run(board("floods")).returncode == 0
-    flood = mibench("log", "floods").stdout
+    assert run(board("floods")).code == 0
+    flood = apart("log", "floods").out
     assert "the beginning of the flood" in flood and "bytes left out" in flood and "the end of the flood" in flood
     assert len(flood) < 1 << 20
 
@@ -234,24 +207,10 @@ def test_a_flood_is_cut_in_its_middle(board):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_an_attack_that_asks_for_too_much_of_the_gpu(board):
     folder = board("asks-for-too-much-of-the-gpu", "pia")
-    assert run(folder, "--device", "cuda").returncode == 1
+    assert run(folder, "--device", "cuda").code == 1
     found = states(folder)
-    assert found.pop("asks-for-too-much-of-the-gpu").startswith("the GPU's memory does not suffice")
+    assert found.pop("asks-for-too-much-of-the-gpu").startswith("out of GPU memory")
     assert set(found.values()) == {"done"}
-
-
-@pytest.mark.slow
-def test_what_is_written_into_the_store_is_found_on_load(board, tmp_path):
-    """The attack spoils the models of others; what was loaded before is sound, what is loaded after is made anew."""
-    folder = board("writes-into-the-store", "stub", defenses=("vp", "ve"))
-    hurt = run(folder)
-    assert hurt.returncode == 1 and "corrupt" in hurt.stderr
-    (folder / "suite.toml").write_text((folder / "suite.toml").read_text().replace('"writes-into-the-store", ', ""))
-    run(folder)
-    assert run(folder).returncode == 0
-    clean = board("stub", name="clean", defenses=("vp", "ve"))
-    assert run(clean, "--store", tmp_path / "other").returncode == 0
-    assert all(content(folder)[path] == record for path, record in content(clean).items())
 
 
 def test_ctrl_c_once_finishes_the_jobs_in_flight(board, start, tmp_path):
@@ -292,7 +251,7 @@ def test_stopped_at_once_with_all_that_it_has_started(board, start, tmp_path, si
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="only where no GPU is used are those of two numbers alike")
 def test_jobs_are_spread_over_gpus(board, tmp_path):
-    assert run(board("stub:seconds=3", seeds=(0, 1, 2, 3)), "--workers", 4, "--gpus", "0,1").returncode == 0
+    assert run(board("stub:seconds=3", seeds=(0, 1, 2, 3)), "--workers", 4, "--gpus", "0,1").code == 0
     assert sorted(notes(tmp_path, "gpu")) == [0, 0, 1, 1]
 
 
@@ -303,7 +262,7 @@ def test_two_runs_on_one_suite_and_store(board, start, tmp_path):
         board("stub:k=1,seconds=1", "stub:k=2", **cells),
         board("stub:k=1,seconds=1", "stub:k=2", name="undisturbed", **cells),
     )
-    assert run(other, "--store", tmp_path / "other").returncode == 0
+    assert run(other, "--store", tmp_path / "other").code == 0
     (tmp_path / "notes").unlink()
     both = [start(folder, "--workers", 2) for _ in range(2)]
     for process in both:
@@ -322,7 +281,7 @@ def test_killed_at_any_moment_the_records_are_those_of_an_undisturbed_run(board,
     stubs = ("stub:k=1", "stub:k=2")
     undisturbed = board(*stubs, name="undisturbed", **cells)
     began = time.monotonic()
-    assert run(undisturbed, "--store", tmp_path / "other", "--workers", 2).returncode == 0
+    assert run(undisturbed, "--store", tmp_path / "other", "--workers", 2).code == 0
     length, choose = time.monotonic() - began, random.Random(part)
     expected = content(undisturbed)
     assert len(expected) == 24
@@ -343,7 +302,7 @@ def test_killed_at_any_moment_the_records_are_those_of_an_undisturbed_run(board,
             until(lambda pids=pids: gone(pids), 15)
         assert process.returncode in (0, 1, -9)
         finished = run(folder, "--store", store, "--workers", 2)
-        assert finished.returncode == 0, finished.stderr
+        assert finished.code == 0, finished.err
         assert content(folder) == expected and sound(store)
         shutil.rmtree(store)
 
@@ -364,7 +323,7 @@ def test_serial_parallel_sharded_and_ray_give_the_same_records(board, tmp_path):
         folder = board("stub", "pia", "lira:shadows=2", name=way, **cells)
         for more in runs:
             done = run(folder, "--store", tmp_path / way, *more)
-            assert done.returncode == 0, done.stderr
+            assert done.code == 0, done.err
         found[way] = content(folder)
     assert len(found["serial"]) == 16
     for way, records in found.items():
@@ -384,27 +343,25 @@ def test_a_worker_that_ray_loses_is_replaced(board, start, tmp_path):
     )
     worker.kill()
     out, err = process.communicate(timeout=200)
-    assert (
-        process.returncode == 0 and "4 of 4 cells done" in out and "it is tried again" in err and "Traceback" not in err
-    )
+    assert process.returncode == 0 and "4 of 4 cells done" in out and "; retrying" in err and "Traceback" not in err
 
 
 SHARES = """
 import sys
 from pathlib import Path
+from mibench.jobs.options import JobOptions
 from mibench.jobs.ray import Cluster
-from mibench.suite.plan import Plan
-from mibench.jobs.scheduler import Work, execute
+from mibench.jobs.run import run_suite
 from mibench.results.store import Store
-from mibench.suite.suite import load_suite, plan_cells
-from mibench.plugins import load
+from mibench.suite.suite import load_suite
 
 address, folder, store, plugin = sys.argv[1:]
-cells = plan_cells(load((plugin,)), load_suite(folder).suite)
-plan = Plan(cells, Path(folder) / "records", Store(Path(store)))
 engine = Cluster(None, address, 0.5)
-failed = execute(plan, cells, engine, Work("cpu", (plugin,)), lambda event: None)
-assert (failed, engine.workers) == (0, 2)
+engine.choose_device = lambda wanted: "cpu"  # ray is told of a GPU that is not there
+located = load_suite(folder)
+options = JobOptions("cpu", (plugin,))
+outcome = run_suite(located.suite, located.folder / "records", Store(Path(store)), engine, options)
+assert (outcome.failures, engine.workers) == ({}, 2)
 """
 
 
@@ -418,7 +375,7 @@ def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
     address = cluster.address  # which it forgets
     try:
         done = run(folder, "--engine", "ray", "--address", address)
-        assert done.returncode == 0 and "4 of 4 cells done" in done.stdout, done.stderr
+        assert done.code == 0 and "4 of 4 cells done" in done.out, done.err
         before = len(notes(tmp_path, "gpu"))
         script = [sys.executable, "-c", SHARES, address, shared, tmp_path / "other", PLUGIN]
         subprocess.run(list(map(str, script)), check=True, timeout=200)
@@ -426,20 +383,16 @@ def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
     finally:
         cluster.shutdown()
     nowhere = run(board("stub", name="new"), "--engine", "ray", "--address", address)
-    assert nowhere.returncode == 1 and nowhere.stderr.startswith(f"mibench: no ray cluster answers at {address}")
+    assert nowhere.code == 1 and nowhere.err.startswith(f"mibench: no ray cluster answers at {address}")
 
 
 def unshare(script, *argv):
     """Run a shell script where it may mount file systems of its own."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).code:
         pytest.skip("no file systems can be mounted here")
-    return subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script, "sh", *map(str, argv)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    command = ["unshare", "-Urm", "sh", "-c", script, "sh", *map(str, argv)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.slow
@@ -450,9 +403,9 @@ def test_a_full_disk(board, tmp_path, place, size):
     (folder / "records").mkdir()
     full = store if place == "store" else folder / "records"
     script = f'mount -t tmpfs -o size={size} tmpfs "$1" && shift && "$@"; code=$?; find . -name "*.json*"; exit $code'
-    done = unshare(f"cd {full}; {script}", full, *command(folder, "--store", store))
-    assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
-    assert run(folder).returncode == 0
+    done = unshare(f"cd {full}; {script}", full, sys.executable, "-m", "mibench", *arguments(folder, "--store", store))
+    assert done.code == 1 and "No space left" in done.err and "Traceback" not in done.err
+    assert run(folder).code == 0
 
 
 @pytest.mark.slow
@@ -463,19 +416,19 @@ def test_a_folder_that_cannot_be_written(board, tmp_path, place):
     store.mkdir()
     closed = store if place == "store" else folder / "records"
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && "$@"'
-    done = unshare(script, closed, *command(folder, "--store", store))
-    assert done.returncode == 2 and "cannot be written" in done.stderr and len(done.stderr.splitlines()) == 1
+    done = unshare(script, closed, sys.executable, "-m", "mibench", *arguments(folder, "--store", store))
+    assert done.code == 2 and "cannot be written" in done.err and len(done.err.splitlines()) == 1
 
 
 @pytest.mark.slow
 def test_a_clock_that_goes_back(board, tmp_path):
     """What was made in the future is as good."""
     folder = board("stub", model="trained")
-    assert run(folder).returncode == 0
+    assert run(folder).code == 0
     for path in [*folder.rglob("*"), *(tmp_path / "store").rglob("*")]:
         os.utime(path, (4e9, 4e9))
-    assert "0 now, 0 failed" in run(folder).stdout
+    assert "0 now, 0 failed" in run(folder).out
     (folder / "suite.toml").write_text((folder / "suite.toml").read_text().replace('"stub"', '"stub", "pia"'))
     more = run(folder)
-    assert more.returncode == 0 and "trained" not in more.stderr and "1 now" in more.stdout
-    assert mibench("log", "pia").returncode == 0
+    assert more.code == 0 and "trained" not in more.err and "1 now" in more.out
+    assert apart("log", "pia").code == 0

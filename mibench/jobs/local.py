@@ -1,0 +1,169 @@
+"""The local engine: processes of this machine, forked from one that has loaded torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from types import ModuleType
+from typing import Any
+
+from mibench.errors import UsageError
+from mibench.jobs.engine import POLL, Device
+from mibench.jobs.memory import memory_left, memory_used
+from mibench.jobs.messages import Ended, JobSpec, Lost, Message, decode
+
+__all__ = ["Guard", "Local"]
+
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+PRELOADED = ["mibench.jobs.guard", "mibench.jobs.worker", "sklearn.datasets", "torch._dynamo"]
+"""Modules that are imported once for all jobs; torch's optimisers import the last one."""
+GRACE = 10.0
+"""Seconds that guards get to end their jobs."""
+_STARTING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The guard process of a running job; ``memory`` is what the job is expected to need, in bytes."""
+
+    process: Any
+    pipe: Connection
+    gpu: str | None
+    memory: int
+
+
+class Local:
+    """Runs jobs as processes of this machine; see ``Engine``.
+
+    Args:
+        workers: jobs at a time, one torch thread each.
+        gpus: numbers of the GPUs that the jobs are spread over; () leaves the choice to torch.
+    """
+
+    def __init__(self, workers: int = 1, gpus: tuple[str, ...] = ()) -> None:
+        self.workers, self.gpus = workers, gpus
+        self.guards: dict[Any, Guard] = {}
+        self.context = multiprocessing.get_context("forkserver")
+        self._lost: list[tuple[Any, Message]] = []
+
+    def prepare(self) -> None:
+        """Start the process from which all guards are forked; it loads torch.
+
+        Raises:
+            UsageError: this process may start no others.
+        """
+        if multiprocessing.current_process().daemon:
+            raise UsageError("a worker of multiprocessing.Pool cannot start jobs; use threads, or the main process")
+        self.context.set_forkserver_preload(PRELOADED)
+        with _clean_start():
+            forkserver.ensure_running()
+
+    def __enter__(self) -> Local:
+        self.prepare()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for guard in self.guards.values():
+            guard.process.terminate()
+        deadline = time.monotonic() + GRACE
+        for guard in self.guards.values():
+            guard.process.join(max(0.0, deadline - time.monotonic()))
+            guard.process.kill()
+            guard.pipe.close()
+        self.guards.clear()
+
+    def choose_device(self, wanted: Device) -> str:
+        """CUDA where torch can use it, unless the CPU is wanted; see ``Engine``."""
+        if wanted == "cpu":
+            return "cpu"
+        import torch
+
+        available = torch.cuda.is_available()
+        if wanted == "cuda" and not available:
+            raise UsageError(
+                "--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto"
+            )
+        return "cuda" if available else "cpu"
+
+    def has_room(self, memory: int) -> bool:
+        """Whether a worker is idle and memory suffices for one more job; the first job always starts."""
+        if len(self.guards) >= self.workers:
+            return False
+        promised = sum(max(0, guard.memory - memory_used(guard.process.pid)) for guard in self.guards.values())
+        return not self.guards or memory_left() - promised >= memory
+
+    def start(self, job: Any, spec: JobSpec, memory: int) -> None:
+        """Start a guard, which starts the job, on the GPU that has the fewest jobs."""
+        used = [guard.gpu for guard in self.guards.values()]
+        gpu = min(self.gpus, key=used.count, default=None)
+        environment = {**os.environ, **THREADS} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        ours, theirs = self.context.Pipe(duplex=False)
+        arguments = spec.model_copy(update={"environment": environment}), theirs
+        process = self.context.Process(target=_run_guard, args=arguments)
+        try:
+            with _clean_start():
+                process.start()
+        except (EOFError, OSError) as error:
+            reason = f"no process could be started: {str(error) or type(error).__name__}"
+            self._lost.append((job, Lost(reason=reason)))
+        else:
+            self.guards[job] = Guard(process, ours, gpu, memory)
+        finally:
+            theirs.close()
+
+    def wait(self) -> list[tuple[Any, Message]]:
+        """See ``Engine``."""
+        received, self._lost = self._lost, []
+        sources = [source for guard in self.guards.values() for source in (guard.pipe, guard.process.sentinel)]
+        ready = wait(sources, 0.0 if received else POLL)
+        for job, guard in list(self.guards.items()):
+            gone = guard.process.sentinel in ready
+            message: Message | None = None
+            with suppress(EOFError, OSError):
+                while not isinstance(message, Ended) and guard.pipe.poll():
+                    message = decode(guard.pipe.recv_bytes())
+                    received.append((job, message))
+            if gone and not isinstance(message, Ended):
+                received.append((job, Lost(reason="its guard was killed")))
+            if gone or isinstance(message, Ended):
+                guard.pipe.close()
+                del self.guards[job]
+        return received
+
+
+@contextmanager
+def _clean_start() -> Iterator[None]:
+    """Start processes with one thread for each library, SIGINT blocked, and without importing the script of the driver.
+
+    ``multiprocessing`` makes a new process import the module ``__main__``; an empty one takes its place meanwhile, so that
+    scripts need no ``if __name__ == "__main__"``.
+    """
+    with _STARTING:
+        variables = dict(os.environ)
+        os.environ.update(THREADS)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            for name in THREADS.keys() - variables.keys():
+                del os.environ[name]
+            os.environ.update(variables)
+
+
+def _run_guard(spec: JobSpec, pipe: Connection) -> None:
+    """What a new process does; its parent has loaded torch already, and the driver never needs it."""
+    from mibench.jobs import guard
+
+    guard.main(spec, pipe)

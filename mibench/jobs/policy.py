@@ -1,0 +1,101 @@
+"""What becomes of the cells of a job that went wrong: the one place that says what is retried, how, and what fails.
+
+What is left of a job are the cells without a record or failure, or the models that are not stored. Success is a valid result,
+not an exit code. The suspect is the cell that the worker computed last; where models are made, or nothing was begun, all are.
+
+- Nothing is left: nothing to do.
+- The worker was lost (its guard or its machine is gone): what is left is retried, ``LIVES`` times in all. Then each cell is
+  retried in a job of its own, which shows whose fault it was.
+- Memory ran out: the suspect is retried with no other job beside it, since these may have used the memory. Models that were
+  trained in one job are retried each in its own job first.
+- Another process killed the worker: the suspect is retried, ``LIVES`` times in all.
+- Otherwise, and when these retries are used up, the suspect fails with the reason that the guard or the worker gave.
+- The cells that are no suspects are retried in a new job.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mibench.jobs.job import LIVES, Job
+from mibench.jobs.messages import Ended, Failed, Lost
+from mibench.suite.cells import Cell
+
+__all__ = ["Failure", "Retry", "after_end", "after_failure"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell, or a model, fails."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A job is queued; ``note`` says why, if the user should know."""
+
+    job: Job
+    note: str = ""
+
+
+Decision = Failure | Retry
+
+
+def after_failure(job: Job, cell: Cell, failed: Failed) -> Iterator[Decision]:
+    """What becomes of a cell that raised an error, while its job goes on."""
+    if failed.out_of_memory and not job.alone:
+        yield from _after_memory(job, [cell])
+    else:
+        yield Failure(cell, failed.reason)
+
+
+def after_end(job: Job, end: Ended | Lost, left: list[Cell]) -> Iterator[Decision]:
+    """What becomes of the cells or models that a job left behind."""
+    if not left:
+        return
+    if isinstance(end, Lost):
+        yield from _after_loss(job, end.reason, left)
+        return
+    suspects = left
+    if job.kind == "measure" and job.current is not None:
+        suspects = [cell for cell in left if cell is job.cells[job.current]]
+    if end.out_of_memory and not job.alone:
+        yield from _after_memory(job, suspects)
+    elif end.killed and job.lives > 1 and suspects:
+        yield _again(job, suspects, end.error)
+    else:
+        yield from (Failure(cell, end.error or "the worker ended without a result") for cell in suspects)
+    others = [cell for cell in left if cell not in suspects]
+    if others:
+        yield Retry(Job(job.kind, others))
+
+
+def _after_loss(job: Job, reason: str, left: list[Cell]) -> Iterator[Decision]:
+    if job.lives > 1:
+        yield _again(job, left, reason)
+    elif job.kind == "measure" and len(left) > 1:
+        yield from (Retry(Job(job.kind, [cell], alone=job.alone)) for cell in left)
+    else:
+        yield from (Failure(cell, f"{LIVES} workers were lost: {reason}") for cell in left)
+
+
+def _after_memory(job: Job, cells: list[Cell]) -> Iterator[Decision]:
+    if job.kind == "measure":
+        for cell in cells:
+            note = f"{cell.title}: out of memory; retrying with no other job running"
+            yield Retry(Job(job.kind, [cell], alone=True), note)
+        return
+    trainings = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.training_key)]
+    for training in trainings:
+        how = "with no other job running" if len(trainings) == 1 else "in a job of its own"
+        note = f"{training[0].model_title}: out of memory; retrying {how}"
+        yield Retry(Job(job.kind, training, alone=len(trainings) == 1), note)
+
+
+def _again(job: Job, cells: list[Cell], reason: str) -> Retry:
+    title = cells[0].model_title if job.kind == "models" else cells[0].title
+    return Retry(Job(job.kind, cells, alone=job.alone, lives=job.lives - 1), f"{title}: {reason}; retrying")

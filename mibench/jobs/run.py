@@ -1,0 +1,97 @@
+"""Run a suite: the one function behind ``mibench run`` and ``mibench.run``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mibench.errors import MibenchError, UsageError
+from mibench.jobs.engine import Engine
+from mibench.jobs.estimate import shard
+from mibench.jobs.options import Event, JobOptions, OnEvent
+from mibench.jobs.scheduler import Scheduler
+from mibench.jobs.stop import Stop
+from mibench.plugins import load
+from mibench.results.store import Store
+from mibench.suite.cells import Cell
+from mibench.suite.plan import Plan
+from mibench.suite.suite import Suite, plan_cells
+
+__all__ = ["Outcome", "run_suite"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        plan: all cells of the suite, or of its part, with the places of their records.
+        computed: the cells that had no valid record before.
+        failures: those of them that failed, with the reason.
+    """
+
+    plan: Plan
+    computed: list[Cell]
+    failures: dict[Cell, str]
+
+
+def run_suite(
+    suite: Suite,
+    records: Path,
+    store: Store,
+    engine: Engine,
+    options: JobOptions,
+    on_event: OnEvent = lambda event: None,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Compute every cell of a suite that has no valid record; it prints nothing.
+
+    Args:
+        suite: which cells.
+        records: folder of their records.
+        store: where artifacts are kept.
+        engine: where jobs run.
+        options: how.
+        on_event: called with what happens.
+        stop: entered by the caller if signals are to stop the run; without it Ctrl-C raises KeyboardInterrupt.
+
+    Raises:
+        UsageError: a name, an option, a device or a folder is wrong.
+        MibenchError: a record is damaged, or the engine cannot work.
+        Stopped: by a signal.
+    """
+    if not records.exists():  # there will be work; the engine starts while this process plans
+        engine.prepare()
+    cells = plan_cells(load(options.plugins), suite)
+    if options.shard != (1, 1):
+        cells = shard(cells, *options.shard)
+    plan = Plan(cells, records, store)
+    missing = _cells_to_compute(plan, on_event)
+    existing = next(folder for folder in (records, *records.parents) if folder.exists())
+    if missing and not os.access(existing, os.W_OK):
+        raise UsageError(f"the folder {existing} cannot be written; choose another or change its permissions")
+    failures = Scheduler(plan, missing, engine, options, on_event, stop).run() if missing else {}
+    return Outcome(plan, missing, failures)
+
+
+def _cells_to_compute(plan: Plan, on_event: OnEvent) -> list[Cell]:
+    """The cells without a valid record, after records of older metrics were upgraded.
+
+    Raises:
+        MibenchError: a record is damaged.
+    """
+    states = plan.states()
+    if outdated := [cell for cell, (state, _) in zip(plan.cells, states, strict=True) if state == "outdated"]:
+        text = f"{plan.upgrade(outdated)} of {len(outdated)} outdated records upgraded; the others are computed again"
+        on_event(Event("note", message=text))
+        states = plan.states()
+    missing = []
+    for cell, (state, why) in zip(plan.cells, states, strict=True):
+        if state == "broken":
+            raise MibenchError(why)
+        if state == "stale":
+            on_event(Event("stale", cell, why))
+        if state != "done":
+            missing.append(cell)
+    return missing
