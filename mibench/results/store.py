@@ -6,13 +6,13 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from mibench.errors import MibenchError, UsageError
-from mibench.files import sha256, write_text
+from mibench.files import replacing, sha256, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ __all__ = ["KINDS", "Store", "default_root"]
 
 KINDS = ("models", "partials", "scores", "samples", "features")
 FORMAT = 1
-"""Of the store's folders and files; a store of an older one would be read or upgraded here, a newer one is refused."""
+"""The format of the store's folders and files."""
 
 
 def default_root() -> Path:
@@ -31,16 +31,14 @@ def default_root() -> Path:
 
 
 class Store:
-    """Artifacts under one root: ``models/``, ``partials/``, ``scores/``, ``samples/``, ``features/`` by key; ``logs/`` by job.
-
-    ``format`` holds the number of its format.
+    """Artifacts in folders by kind and key, such as ``models/<key>/``; logs by job; and a file ``format`` with FORMAT.
 
     Args:
         root: the folder.
-        write: whether it is made if it is not there, and must be writable; one that is only read need not even be there.
+        write: whether the folder must be writable, and is made where it is missing. A store that is only read may be missing.
 
     Raises:
-        UsageError: where it cannot be made, written or read, or has a format that this mibench does not know.
+        UsageError: where it cannot be made, written or read, or has another format.
     """
 
     def __init__(self, root: Path, write: bool = True) -> None:
@@ -50,7 +48,7 @@ class Store:
                 (root / name).mkdir(parents=True, exist_ok=True)
             self._check_format(write)
             if write:
-                with tempfile.TemporaryFile(dir=root):
+                with TemporaryFile(dir=root):
                     pass
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
@@ -58,7 +56,7 @@ class Store:
             raise UsageError(f"the store {root} cannot be {what}: {why}; choose another with --store") from None
 
     def _check_format(self, write: bool) -> None:
-        """Refuse a store of another format; one without a number is new, or from before there were any, which is format 1."""
+        """Refuse another format. A store without a number is new, or older than the numbers, which is format 1."""
         path = self.root / "format"
         try:
             found = path.read_text(encoding="ascii", errors="replace").strip()
@@ -67,11 +65,9 @@ class Store:
                 write_text(path, f"{FORMAT}\n")
             return
         if found != str(FORMAT):
-            newer = found.isdecimal() and found.isascii() and len(found) < 9 and int(found) > FORMAT
-            what = f"is of format {found}, from a newer mibench" if newer else f"names no format in {path.name!r}"
             raise UsageError(
-                f"the store {self.root} {what}; this one knows format {FORMAT}: "
-                f"{'upgrade mibench' if newer else 'delete that file if it was damaged'}, or choose another with --store"
+                f"the store {self.root} is of format {found[:20]!r}, and this mibench reads format {FORMAT}; upgrade mibench, or "
+                "choose another store with --store"
             )
 
     def folder(self, kind: str, key: str) -> Path:
@@ -79,16 +75,16 @@ class Store:
         return self.root / kind / key
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether an artifact is there."""
+        """Whether an artifact is stored."""
         return self.folder(kind, key).is_dir()
 
     def keys(self, kind: str, prefix: str) -> list[str]:
-        """The keys of the artifacts that begin so, in no order."""
+        """The keys of the artifacts that begin with a prefix, in any order."""
         names = [path.name for path in (self.root / kind).glob(f"{prefix}*") if path.suffix != ".corrupt"]
         return [name for name in names if not name.startswith(".making-")]
 
     def remove(self, kind: str, prefix: str) -> None:
-        """Delete the artifacts whose keys begin so, with what was set aside or half made of them."""
+        """Delete the artifacts whose keys begin with a prefix, with corrupt and half-written ones."""
         for path in (*(self.root / kind).glob(f"{prefix}*"), *(self.root / kind).glob(f".making-{prefix}*")):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -96,7 +92,7 @@ class Store:
         """The facts stored with an artifact; ``digest`` is the sha256 of its tensors.
 
         Raises:
-            MibenchError: where it is corrupt; the artifact is then set aside, so that the next run makes it anew.
+            MibenchError: where it is corrupt. It is then set aside, and the next run makes it anew.
         """
         try:
             meta = json.loads((self.folder(kind, key) / "meta.json").read_bytes())
@@ -126,46 +122,50 @@ class Store:
             raise self._corrupt(kind, key, error) from None
 
     def save(self, kind: str, key: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> dict[str, Any]:
-        """Store an artifact whole: temporary folder, fsync, rename. One that is already there stays.
+        """Store an artifact, whole or not at all: it is written to a temporary folder, which is then renamed.
+
+        Where the artifact is stored already, as by another process, that one is kept.
 
         Returns:
             The facts as stored, with ``digest``.
+
+        Raises:
+            MibenchError: where the store cannot be written, or the disk is full.
         """
         from safetensors.torch import save
 
         raw = save({name: value.contiguous().cpu() for name, value in tensors.items()})
         meta = {**meta, "digest": sha256(raw)}
-        target = self.folder(kind, key)
+        facts = json.dumps({**meta, "seal": _seal(meta)}, indent=1, allow_nan=False).encode()
         try:
-            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".making-{key}-"))
-            try:
-                for name, content in (
-                    ("tensors.safetensors", raw),
-                    ("meta.json", json.dumps({**meta, "seal": _seal(meta)}, indent=1, allow_nan=False).encode()),
-                ):
-                    with open(temporary / name, "wb") as file:
+            with TemporaryDirectory(
+                dir=self.root / kind, prefix=f".making-{key}-", ignore_cleanup_errors=True
+            ) as folder:
+                for name, content in (("tensors.safetensors", raw), ("meta.json", facts)):
+                    with replacing(Path(folder, name)) as file:
                         file.write(content)
-                        file.flush()
-                        os.fsync(file.fileno())
-                for last in (False, True):
-                    try:
-                        os.rename(temporary, target)
-                        return meta
-                    except OSError:
-                        if not target.is_dir() or last:
-                            raise
-                    with suppress(MibenchError):  # what is corrupt makes room
-                        return self.meta(kind, key)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                return self._move(folder, kind, key) or meta
         except OSError as error:
             raise MibenchError(
                 f"cannot write to the store {self.root}: {error.strerror}; free space, then run again"
             ) from None
-        raise AssertionError("unreachable")
+
+    def _move(self, folder: str, kind: str, key: str) -> dict[str, Any] | None:
+        """Move a finished folder to its place; the facts of the artifact there, if a whole one is."""
+        target = self.folder(kind, key)
+        try:
+            os.rename(folder, target)
+            return None
+        except OSError:
+            if not target.is_dir():
+                raise
+        with suppress(MibenchError):  # a corrupt one is set aside
+            return self.meta(kind, key)
+        os.rename(folder, target)
+        return None
 
     def _corrupt(self, kind: str, key: str, error: Exception) -> MibenchError:
-        """Set an artifact aside, unless it is not its content that is wrong."""
+        """Set a corrupt artifact aside, but not one that is missing or cannot be read."""
         folder, why = self.folder(kind, key), str(getattr(error, "strerror", None) or error)[:80]
         aside = folder.with_name(f"{key}.corrupt")
         if not folder.is_dir():

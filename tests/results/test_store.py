@@ -94,11 +94,11 @@ def test_what_cannot_be_read_is_not_set_aside(store, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2\n", "is of format 2, from a newer mibench; this one knows format 1: upgrade mibench, or"),
-        ("0", "names no format in 'format'"),
-        ("\xff\x00", "names no format"),
-        ("", "names no format"),
-        ("9" * 5000, "names no format"),
+        ("2\n", "is of format '2', and this mibench reads format 1; upgrade mibench"),
+        ("0", "is of format '0'"),
+        ("\xff\x00", "is of format"),
+        ("", "is of format ''"),
+        ("9" * 5000, "is of format '9999"),
     ],
 )
 def test_a_store_of_another_format_is_refused_and_left_alone(store, capsys, text, message):
