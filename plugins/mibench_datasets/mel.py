@@ -111,7 +111,9 @@ def _double() -> Iterator[Any]:
     try:
         from torchaudio import transforms
     except (ImportError, OSError, RuntimeError, AttributeError):
-        raise MibenchError(f"speech needs torchaudio {_versions()}: pip install 'mibench[speech]'") from None
+        raise MibenchError(
+            f"speech needs torchaudio and torch of one version ({_installed()}); for both: pip install 'mibench[speech]'"
+        ) from None
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -120,13 +122,11 @@ def _double() -> Iterator[Any]:
         torch.set_default_dtype(before)
 
 
-def _versions() -> str:
-    """Which torchaudio fits this torch, and which is installed."""
-    torchs = ".".join(torch.__version__.split(".")[:2])
+def _installed() -> str:
     try:
-        return f"{torchs} beside torch {torchs}, not {importlib.metadata.version('torchaudio')}"
+        return f"torchaudio {importlib.metadata.version('torchaudio')}, torch {torch.__version__}"
     except importlib.metadata.PackageNotFoundError:
-        return f"{torchs} beside torch {torchs}"
+        return f"no torchaudio, torch {torch.__version__}"
 
 
 HIFIGAN = Mel(22050, 1024, 256, 80, 0.0, 8000.0, "clamp", 1e-5)

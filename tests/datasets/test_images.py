@@ -1,25 +1,18 @@
 """Images of every kind and CIFAR-10 as published: what is read, what is refused, and a run from end to end."""
 
 import builtins
-import functools
-import hashlib
-import http.server
 import io
-import os
-import pickle
-import tarfile
-import threading
-import zipfile
 
 import numpy as np
 import pytest
 import torch
+from packing import folder_of, zip_of
 
 from mibench import MibenchError, UsageError
 from mibench.data import split
 from mibench.results.record import read_record
 from mibench.results.store import Store
-from mibench_datasets import Cifar10, Images
+from mibench_datasets import Images
 from mibench_datasets.images import decoded, scaled, unscaled
 
 Image = pytest.importorskip("PIL.Image")
@@ -38,20 +31,6 @@ def saved(image, form="PNG", **options):
     return out.getvalue()
 
 
-def folder(path, files):
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
-
-
-def zipped(path, files):
-    with zipfile.ZipFile(path, "w") as file:
-        for name, data in files.items():
-            file.writestr(name, data)
-    return path
-
-
 def pictures(count, size=16):
     rng = np.random.default_rng(1)
     return {
@@ -68,7 +47,7 @@ def test_scaling_is_lossless():
     assert torch.equal(unscaled(torch.tensor([-3.0, 3.0])), torch.tensor([0, 255], dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("pack", [folder, zipped])
+@pytest.mark.parametrize("pack", [folder_of, zip_of])
 def test_the_same_bytes_come_out(tmp_path, pack):
     files = {f"{k % 3}/{k:02}.png": saved(RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for k in range(30)}
     pool = Images(path=str(pack(tmp_path / "images", files)), size=16, **ENOUGH).pool(torch.Generator())
@@ -78,7 +57,7 @@ def test_the_same_bytes_come_out(tmp_path, pack):
 
 
 def test_as_many_are_drawn_as_are_needed(tmp_path):
-    dataset = Images(path=str(folder(tmp_path, pictures(60))), size=8, **ENOUGH)
+    dataset = Images(path=str(folder_of(tmp_path, pictures(60))), size=8, **ENOUGH)
     first, again = split(dataset, 0), split(dataset, 0)
     assert first.fingerprint == again.fingerprint != split(dataset, 1).fingerprint
     assert len(torch.cat([first.members, first.nonmembers, first.reference]).flatten(1).unique(dim=0)) == 30
@@ -206,7 +185,7 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\
     ],
     ids=["empty", "text", "postscript", "half-jpeg", "half-png", "hole-png", "float", "32-bit"],
 )
-@pytest.mark.parametrize("pack", [folder, zipped])
+@pytest.mark.parametrize("pack", [folder_of, zip_of])
 def test_what_is_no_image_is_named(tmp_path, pack, data, what):
     path = pack(tmp_path / "images", pictures(29) | {"cats/bad.png": data})
     with pytest.raises(MibenchError, match=f"images: cats/bad.png .*{what}") as error:
@@ -215,11 +194,11 @@ def test_what_is_no_image_is_named(tmp_path, pack, data, what):
 
 
 def test_what_is_not_named_as_an_image_does_not_count(tmp_path):
-    bare = Images(path=str(zipped(tmp_path / "bare", pictures(30))), size=8, **ENOUGH)
-    more = Images(path=str(folder(tmp_path / "more", pictures(30) | {"labels.csv": b"0,cat"})), size=8, **ENOUGH)
+    bare = Images(path=str(zip_of(tmp_path / "bare", pictures(30))), size=8, **ENOUGH)
+    more = Images(path=str(folder_of(tmp_path / "more", pictures(30) | {"labels.csv": b"0,cat"})), size=8, **ENOUGH)
     assert bare.spec() == more.spec() and split(bare, 0).fingerprint == split(more, 0).fingerprint
     with pytest.raises(MibenchError, match=r"holds no images \(1 other files\)"):
-        split(Images(path=str(folder(tmp_path / "none", {"labels.csv": b"x"}))), 0)
+        split(Images(path=str(folder_of(tmp_path / "none", {"labels.csv": b"x"}))), 0)
 
 
 def test_an_image_of_too_many_pixels(monkeypatch):
@@ -246,13 +225,13 @@ def test_without_pillow_there_is_a_remedy(tmp_path, monkeypatch):
             raise ModuleNotFoundError(name)
         return real(name, *rest)
 
-    dataset = Images(path=str(folder(tmp_path, pictures(30))), **ENOUGH)
+    dataset = Images(path=str(folder_of(tmp_path, pictures(30))), **ENOUGH)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(MibenchError, match=r"pip install 'mibench\[images\]'"):
         dataset.pool(torch.Generator())
 
 
-@pytest.mark.parametrize("pack", [folder, zipped])
+@pytest.mark.parametrize("pack", [folder_of, zip_of])
 def test_run_from_end_to_end(cli, tmp_path, pack):
     path = pack(tmp_path / "my images", pictures(160))
     words = f"run --defense hold3 --attack secmi:steps=3 --samples 100 --store {tmp_path / 's'}"
@@ -276,162 +255,9 @@ def test_a_broken_archive_is_one_line_and_exit_code_1(cli, tmp_path, broken):
     assert code == 1 and "images.zip" in err and len(err.strip().splitlines()) == 1
 
 
-# CIFAR-10
-
-
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """A small folder laid out as the published one, whose md5 torchvision takes for the published, and all of its images."""
-    CIFAR10 = pytest.importorskip("torchvision.datasets").CIFAR10
-    batches = tmp_path / "data" / "cifar-10-batches-py"
-    batches.mkdir(parents=True)
-    sums, parts = {}, []
-    for k, (name, _) in enumerate(CIFAR10.train_list + CIFAR10.test_list):
-        parts.append(np.random.default_rng(k).integers(0, 256, (20, 3072), dtype=np.uint8))
-        (batches / name).write_bytes(pickle.dumps({"data": parts[-1], "labels": [0] * 20}))
-    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat"]}))
-    (batches / "readme.html").write_bytes(b"")
-    for file in batches.iterdir():
-        sums[file.name] = md5(file)
-    for every in ("train_list", "test_list"):
-        monkeypatch.setattr(CIFAR10, every, [[name, sums[name]] for name, _ in getattr(CIFAR10, every)])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
-    return tmp_path / "data", np.concatenate(parts).reshape(-1, 3, 32, 32)
-
-
-def md5(file):
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def test_the_published_layout(published):
-    root, pixels = published
-    dataset = Cifar10(path=str(root), **ENOUGH)
-    assert torch.equal(unscaled(dataset.pool(torch.Generator())), torch.from_numpy(pixels))
-    spec = dataset.spec()
-    (root / "cifar-10-batches-py" / "readme.html").write_bytes(b"else")
-    assert Cifar10(path=str(root), **ENOUGH).spec() == spec and str(root) not in str(spec)
-    assert set(spec["options"]) == {"members", "nonmembers", "reference", "split", "content"}
-
-
-class Calls:
-    """A pickle that calls a function as it is read."""
-
-    def __reduce__(self):
-        return os.system, ("touch hacked",)
-
-
-def test_batches_that_are_not_as_published_are_never_unpickled(published, tmp_path, monkeypatch):
-    root, _ = published
-    monkeypatch.chdir(tmp_path)
-    (root / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps({"data": Calls()}))
-    with pytest.raises(MibenchError, match=r"cifar-10-batches-py is not as published .*download=true") as error:
-        split(Cifar10(path=str(root)), 0)
-    assert "\n" not in str(error.value) and not (tmp_path / "hacked").exists()
-    (root / "cifar-10-batches-py" / "data_batch_3").unlink()
-    with pytest.raises(MibenchError, match="a file is missing"):
-        split(Cifar10(path=str(root)), 0)
-    with pytest.raises(MibenchError, match="there is no folder .*cifar-10-batches-py; unpack"):
-        split(Cifar10(path=str(tmp_path)), 0)
-    with pytest.raises(UsageError, match="give path="):
-        split(Cifar10(), 0)
-
-
-def test_a_split_file_decides(published, tmp_path):
-    root, pixels = published
-    order = np.random.default_rng(0).permutation(100)
-    np.savez(tmp_path / "half.npz", mia_train_idxs=order[:40], mia_eval_idxs=order[40:90], ratio=0.5)
-    dataset = Cifar10(path=str(root), split=str(tmp_path / "half.npz"), reference=25)
-    data = split(dataset, 0)
-
-    def same(part, indices):
-        want = torch.from_numpy(pixels[indices]).flatten(1)
-        return sorted(map(tuple, unscaled(part).flatten(1).tolist())) == sorted(map(tuple, want.tolist()))
-
-    assert same(data.members, order[:40]) and same(data.nonmembers, order[40:90]) and len(data.reference) == 25
-    others = {row.tobytes() for row in pixels[np.concatenate([order[90:], np.arange(100, 120)])]}
-    assert {row.numpy().tobytes() for row in unscaled(data.reference)} <= others
-    assert data.fingerprint == split(dataset, 0).fingerprint != split(dataset, 1).fingerprint
-    options = dataset.spec()["options"]
-    assert "members" not in options and len(options["split"]) == 64 and str(tmp_path) not in str(options)
-    with pytest.raises(ValueError, match="those of the split file"):
-        Cifar10(path=str(root), split="half.npz", members=20)
-    with pytest.raises(UsageError, match="leaves 30 images, fewer than reference=1000"):
-        split(Cifar10(path=str(root), split=str(tmp_path / "half.npz")), 0)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "what"),
-    [
-        ({"mia_train_idxs": np.arange(20)}, "holds no mia_eval_idxs"),
-        ({"mia_train_idxs": np.arange(20), "mia_eval_idxs": np.arange(19, 40)}, "given twice"),
-        ({"mia_train_idxs": np.arange(20), "mia_eval_idxs": np.arange(90, 101)}, "there are 100 training images"),
-        ({"mia_train_idxs": np.arange(20), "mia_eval_idxs": -np.arange(1, 20)}, "indices from -19"),
-        ({"mia_train_idxs": np.arange(20.0), "mia_eval_idxs": np.arange(20, 40)}, "whole numbers"),
-        ({"mia_train_idxs": np.arange(3), "mia_eval_idxs": np.arange(20, 40)}, "at least 10"),
-        ({"mia_train_idxs": np.array([None] * 20), "mia_eval_idxs": np.arange(20, 40)}, "read safely"),
-    ],
-    ids=["name", "twice", "large", "negative", "float", "few", "object"],
-)
-def test_wrong_split_files(published, tmp_path, arrays, what):
-    root, _ = published
-    np.savez(tmp_path / "s.npz", **arrays)
-    with pytest.raises(MibenchError, match=f"s.npz.*{what}"):
-        split(Cifar10(path=str(root), split=str(tmp_path / "s.npz"), reference=10), 0)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04broken"])
-def test_what_is_no_split_file(published, tmp_path, content):
-    root, _ = published
-    if content is not None:
-        (tmp_path / "s.npz").write_bytes(content)
-    with pytest.raises(MibenchError, match=r"s\.npz"):
-        split(Cifar10(path=str(root), split=str(tmp_path / "s.npz"), reference=10), 0)
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def served(tmp_path):
-    """The address of a folder that is served on this machine, and the folder."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", folder
-        server.shutdown()
-
-
-def test_download_only_when_asked(published, served, tmp_path, monkeypatch):
-    from torchvision.datasets import CIFAR10
-
-    root, pixels = published
-    source, target = served[1] / "source.tar.gz", tmp_path / "new"
-    with tarfile.open(source, "w:gz") as file:
-        file.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
-    monkeypatch.setattr(CIFAR10, "url", f"{served[0]}/source.tar.gz")
-    with pytest.raises(MibenchError, match="there is no folder"):
-        split(Cifar10(path=str(target), **ENOUGH), 0)
-    assert not target.exists()
-    dataset = Cifar10(path=str(target), download=True, **ENOUGH)
-    with pytest.raises(MibenchError, match="md5 differs"):
-        split(dataset, 0)
-    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(source))
-    assert torch.equal(unscaled(dataset.pool(torch.Generator())), torch.from_numpy(pixels))
-    source.unlink()
-    assert split(dataset, 0).shape == (3, 32, 32)
-    with pytest.raises(MibenchError, match="cannot download .*source.tar.gz") as error:
-        split(Cifar10(path=str(tmp_path / "other"), download=True, **ENOUGH), 0)
-    assert "\n" not in str(error.value)
-
-
 def test_a_grid_shows_the_pixels_of_samples(cli, tmp_path):
     """What is drawn of a model is what its store holds, each pixel a square of four."""
-    path = folder(tmp_path / "images", pictures(60))
+    path = folder_of(tmp_path / "images", pictures(60))
     code, _, err = cli(
         "run", "--defense", "vp", "--attack", "loss", "--model", "exact", "--samples", "100", "--device", "cpu",
         "--dataset", f"images:path={path},size=16,members=20,nonmembers=20,reference=20",

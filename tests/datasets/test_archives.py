@@ -7,6 +7,7 @@ import zipfile
 from typing import ClassVar
 
 import pytest
+from packing import folder_of, tar_of, zip_of
 
 import mibench_datasets.archives as archives
 from mibench import POINTS, MibenchError, UsageError
@@ -23,33 +24,11 @@ class Files(FileDataset):
     modality = POINTS
 
 
-def folder(path, files):
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
-
-
-def packed_zip(path, files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in reversed(files.items()):
-            file.writestr(name, data)
-    return path
-
-
-def packed_tar(path, files):
-    root = folder(path.parent / f"for {path.name}", files)
-    with tarfile.open(path, "w:gz") as file:
-        for name in files:
-            file.add(root / name, name)
-    return path
-
-
 def every_kind(tmp_path, files):
     return [
-        folder(tmp_path / "folder", files),
-        packed_zip(tmp_path / "z.zip", files),
-        packed_tar(tmp_path / "t.tar.gz", files),
+        folder_of(tmp_path / "folder", files),
+        zip_of(tmp_path / "z.zip", files),
+        tar_of(tmp_path / "t.tar.gz", files),
     ]
 
 
@@ -83,7 +62,7 @@ def test_content_counts_and_nothing_else(tmp_path):
 
 
 def test_content_is_read_once(tmp_path, monkeypatch):
-    path = packed_zip(tmp_path / "z.zip", FILES)
+    path = zip_of(tmp_path / "z.zip", FILES)
     first = Files(path=str(path)).spec()
     monkeypatch.setattr(archives.Zip, "files", None)
     assert Files(path=str(path)).spec() == first
@@ -118,7 +97,7 @@ def test_paths_that_options_can_carry(path):
 )
 def test_entries_that_point_out(tmp_path, name):
     with pytest.raises(MibenchError, match=r"out.*points out of the archive"):
-        open_archive(packed_zip(tmp_path / "z.zip", {"a.txt": b"", name: b"x"}))
+        open_archive(zip_of(tmp_path / "z.zip", {"a.txt": b"", name: b"x"}))
     with tarfile.open(tmp_path / "t.tar", "w") as file:
         file.addfile(tarfile.TarInfo(name))
     if not name.startswith(("..\\", "C:", "\\")):
@@ -155,14 +134,14 @@ def test_links_in_archives(tmp_path):
 )
 def test_links_in_folders(tmp_path, target, what):
     (tmp_path / "secret.txt").write_text("secret")
-    path = folder(tmp_path / "folder", FILES)
+    path = folder_of(tmp_path / "folder", FILES)
     (path / "link").symlink_to(target)
     with pytest.raises(MibenchError, match=f"folder: link .*{what}"):
         open_archive(path)
 
 
 def test_links_that_stay_inside_and_links_to_the_folder(tmp_path):
-    path = folder(tmp_path / "folder", FILES)
+    path = folder_of(tmp_path / "folder", FILES)
     (path / "link.txt").symlink_to("b/2.txt")
     (tmp_path / "short").symlink_to(path)
     assert dict(open_archive(tmp_path / "short").files()) == FILES | {"link.txt": b"two"}
@@ -175,7 +154,7 @@ def test_a_pipe_is_no_file(tmp_path):
 
 
 def test_encrypted_zip(tmp_path):
-    path = packed_zip(tmp_path / "z.zip", {"a.txt": b"x"})
+    path = zip_of(tmp_path / "z.zip", {"a.txt": b"x"})
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
@@ -191,7 +170,7 @@ def test_bombs(tmp_path, monkeypatch):
 
 
 def test_a_bomb_that_lies_about_its_size(tmp_path):
-    path = packed_zip(tmp_path / "z.zip", {"big.txt": bytes(2**20)})
+    path = zip_of(tmp_path / "z.zip", {"big.txt": bytes(2**20)})
     raw = bytearray(path.read_bytes())
     at = raw.index(b"PK\x01\x02") + 24
     raw[at : at + 4] = (10).to_bytes(4, "little")
@@ -212,7 +191,7 @@ def test_half_downloaded_archives(tmp_path, kind, share):
 
 
 def test_damaged_content_is_named(tmp_path):
-    path = packed_zip(tmp_path / "z.zip", {"a.txt": b"first", "b.txt": os.urandom(5000)})
+    path = zip_of(tmp_path / "z.zip", {"a.txt": b"first", "b.txt": os.urandom(5000)})
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"b.txt") + 2000] ^= 255
     path.write_bytes(raw)

@@ -1,16 +1,18 @@
 """Speech: mels, wavs of every kind, clips that cannot be used, and the LJ Speech layout."""
 
+import dataclasses
 import io
 import json
 import math
 import re
+import sys
 import wave
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packing import folder_of, zip_of
 from scipy.io import wavfile
 
 from mibench import MibenchError, UsageError
@@ -20,7 +22,7 @@ from mibench.plugins import load
 from mibench.seeds import generator
 from mibench_datasets import LJSpeech, Speech
 from mibench_datasets.mel import HIFIGAN, SHORT
-from mibench_datasets.speech import cut, decoded, resampled
+from mibench_datasets.speech import MELS, cut, decoded, resampled
 
 BOTH = pytest.mark.parametrize("mel", [HIFIGAN, SHORT], ids=["hifigan", "short"])
 SIZES = {"members": 10, "nonmembers": 10, "reference": 10}
@@ -58,20 +60,6 @@ def floats(values, rate=8000, kind=np.float32):
     file = io.BytesIO()
     wavfile.write(file, rate, values.astype(kind))
     return file.getvalue()
-
-
-def folder_of(path, files):
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
-
-
-def zip_of(path, files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in files.items():
-            file.writestr(name, data)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -468,3 +456,17 @@ def test_the_command_line_names_a_broken_wav(cli, tmp_path, clips):
 def test_labels_name_the_dataset_again(tmp_path):
     one = speech(tmp_path, mel="hifigan", skip_broken=True, crop="random")
     assert build(load(), "dataset", one.label) == one
+
+
+@pytest.mark.parametrize("module", ["soundfile", "torchaudio"])
+def test_a_missing_library_is_one_line_with_a_remedy(tmp_path, clips, monkeypatch, module):
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    fresh = dataclasses.replace(SHORT)  # SHORT itself may have its filters already
+    monkeypatch.setitem(MELS, "short", fresh)
+    with pytest.raises(MibenchError, match=rf"speech needs {module}.*: pip install 'mibench\[speech\]'") as caught:
+        speech(folder_of(tmp_path, clips)).pool(generator(0, "pool"))
+    assert "\n" not in str(caught.value)
+    if module == "torchaudio":
+        assert f"torch {torch.__version__}" in str(caught.value)
