@@ -73,3 +73,8 @@ class Scored(Attack):
         """An attack of this name whose score is a function of model, samples and context; others take the attack, too."""
         methods["score"] = lambda self, model, x, ctx: score(model, x, ctx)
         return type(name, (cls,), {"__doc__": name, "__module__": __name__, "name": name, **methods})()
+
+
+def norm(x):
+    """A score of (B, *item) that is each sample's own, (B,)."""
+    return -x.flatten(1).norm(dim=1)

@@ -29,11 +29,6 @@ CELLS = {
 }
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "artifacts")
-
-
 def job(jobs, root, together):
     """What a process does: train, and keep the training after every step."""
     torch.set_num_threads(1)

@@ -16,11 +16,6 @@ from mibench.suite.suite import Suite, plan_cells
 MEMBERS, NONMEMBERS = 20, 40
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
 def spy(count, kind, asked=None):
     """An attack that keeps the shadow models it is given, and that list."""
     seen = []
@@ -99,7 +94,7 @@ def test_an_attack_gets_as_many_shadows_as_it_said(store):
     assert isinstance(outcome.failures["spy"], MibenchError) and "pia" in outcome.records
 
 
-def test_a_shadow_model_that_an_attack_changes_is_put_back(store):
+def test_a_shadow_model_that_an_attack_changes_is_put_back(store, alone):
     """The culprit fails; an attack that uses the same shadow models has the scores that it has alone."""
 
     def fit(self, model, members, nonmembers, ctx):
@@ -114,10 +109,8 @@ def test_a_shadow_model_that_an_attack_changes_is_put_back(store):
     made([one], store)
     outcome = judged([one, neighbour], store)
     assert "changed a shadow model" in str(outcome.failures["rude"])
-    apart = Store(store.root.with_name("apart"))
-    made([neighbour], apart)
     name = neighbour.labels["attack"]
-    assert outcome.records[name].attack == judged([neighbour], apart).records[name].attack
+    assert outcome.records[name].attack == alone(neighbour).records[name].attack
 
 
 def test_attacks_share_their_shadows():
