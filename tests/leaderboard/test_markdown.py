@@ -13,7 +13,7 @@ from made_records import attacked, metrics, put, sampled, scores
 
 from mibench.errors import MibenchError
 from mibench.leaderboard.board import open_board
-from mibench.leaderboard.markdown import check, render
+from mibench.leaderboard.markdown import check, pictures, render
 from mibench.leaderboard.text import number, rate
 from mibench.results.figures import Distances, Estimate
 from mibench.results.folder import read_folder
@@ -435,3 +435,49 @@ def test_the_order_of_options_in_a_suite_does_not_matter(folder: Path) -> None:
     board = open_board(folder)
     assert board.attacks("digits") == ["loss:draws=8,times=[0.1,0.2]", "pia"]
     assert board.progress[0] == 2
+
+
+def test_the_guide_explains_the_columns_that_are_shown(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.7, 0.8)
+    guide = section(render(folder), "How to read this")
+    for shown in ("**Worst known attack**", "**TPR@x%FPR**", "**Fraction**", "**Evaluations**", "over the seeds 0, 1"):
+        assert guide.count(shown) == 1, shown
+    for absent in ("**KD**", "**FID**", "**Controls**"):
+        assert absent not in guide
+    attacked(folder, "vp", "loss", 0.5, model="fresh")
+    assert "**Controls**" in section(render(folder), "How to read this")
+    assert max(map(len, guide.partition("| dataset")[0].splitlines())) <= 100
+
+
+def test_a_suite_names_its_baseline(folder: Path) -> None:
+    (folder / "suite.toml").write_text(SUITE.replace("seeds", 'baseline = "hold3"\nseeds'))
+    attacked(folder, "vp", "loss", 0.7)
+    attacked(folder, "hold3", "loss", 0.6)
+    main = section(render(folder), "digits")
+    assert rows(main, "| defense")[0][2] == "more than `hold3`" and cells(main, "| `hold3` †")[2] == "–"
+    assert cells(main, "| `vp` †")[2].startswith("+.100 [")
+
+
+def test_a_blind_attack_of_another_name(folder: Path) -> None:
+    """A record says of its attack that it needs no model; its name does not matter."""
+    attacked(folder, "vp", "guess", 0.5, 0.75, model="fresh", tier="data")
+    assert "**The split of digits is not clean**" in render(folder) and "differs from .5" not in render(folder)
+
+
+def test_a_board_has_a_picture_where_a_defense_has_both_figures(folder: Path) -> None:
+    board = open_board(folder)
+    assert not pictures(board)
+    attacked(folder, "vp", "loss", 0.7)
+    sampled(folder, "vp", 0.2)
+    assert list(pictures(open_board(folder))) == ["tradeoff.png"] and "](tradeoff.png)" in render(folder)
+
+
+def test_the_command_writes_readme_and_picture(folder: Path, cli) -> None:
+    attacked(folder, "vp", "loss", 0.7, 0.8)
+    attacked(folder, "hold3", "loss", 0.6)
+    sampled(folder, "vp", 0.25, 0.35)
+    code, out, _ = cli("leaderboard", folder)
+    assert code == 0 and out.splitlines() == [f"wrote {folder / name}" for name in ("README.md", "tradeoff.png")]
+    picture = (folder / "tradeoff.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) < 80_000
+    assert cli("leaderboard", folder, "--check")[0] == 0

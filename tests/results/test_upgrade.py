@@ -85,7 +85,7 @@ def test_outdated_records_are_shown(old_board, cli):
     page = (old_board / "README.md").read_text()
     assert "records are outdated**" in page.split("## ")[0] and "outdated[^" in page
     code, out, _ = cli("status", old_board)
-    assert " outdated" in out.splitlines()[-1] and "outdated digits" in out
+    assert " outdated" in out.splitlines()[-1] and "outdated  digits" in out
 
 
 def test_a_run_upgrades_what_it_finds_outdated(old_board, cli):
