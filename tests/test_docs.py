@@ -140,9 +140,7 @@ def test_what_is_named_exists(name):
         assert hasattr(importlib.import_module(module), attribute)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in DOCUMENTS if p.stem not in ("operations", "trust")], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_lines_of_prose_are_short(path):
     long = [number for number, line, code in lines(path) if len(line) > 100 and not code and line[0] not in "|!"]
     assert not long, f"{path.name}: wrap the lines {long} at 100 columns"
