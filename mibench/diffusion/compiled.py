@@ -1,4 +1,4 @@
-"""Compiling a network for a training, where that pays."""
+"""Compile a network for a training, where that is faster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mibench.recipe import Recipe
 
 __all__ = ["compiled"]
 
-LONG = 2000  # steps; compiling takes as long as some hundreds of them
+LONG = 2000  # steps; compiling takes as long as some hundreds of steps
 BACKEND = "inductor"
 
 
@@ -25,7 +25,7 @@ def compiled(model: Model, recipe: Recipe, say: Callable[[str], None]) -> Iterat
     Args:
         model: an untrained one.
         recipe: gives steps, batch and precision.
-        say: takes the line that says why it could not be compiled; it trains uncompiled then.
+        say: takes a line with the reason if the network cannot be compiled; it then trains uncompiled.
     """
     network = network_of(model).network
     if not _pays(model, recipe):

@@ -1,4 +1,4 @@
-"""What answers ε_n for a state: a network in one of two parameterisations, or the closed form for a finite set."""
+"""Denoisers, which predict ε_n of a state: a network in one of two parameterisations, or the exact one of a finite set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Denoiser(Protocol):
-    """ε_n of a state ``u`` (B, n, *item), float64, under a kernel of B times or of one; the answer is (B, *item), float64."""
+    """Predicts ε_n (B, *item), float64, of states (B, n, *item), float64, under a kernel of B times or of one."""
 
     def __call__(self, u: Tensor, kernel: Kernel) -> Tensor: ...
 
@@ -32,15 +32,14 @@ def expand(coefficients: Tensor, like: Tensor) -> Tensor:
 
 
 class NetworkDenoiser(nn.Module):
-    """What the two parameterisations share.
+    """The common part of the two parameterisations.
 
     Args:
         network: maps ((B, blocks, *item) float32, log-SNR (B,)) to (B, *item).
         data_variance: mean square s² of the data, which scales the network's input to unit variance.
 
     Attributes:
-        s2: s² as a tensor, so that models that train together can be stacked. It is no part of the state, which holds
-            what is learnt; whoever loads one builds the denoiser for the same data.
+        s2: s² as a tensor, so that models that train together can be stacked. It is not part of the saved state.
     """
 
     s2: Tensor
@@ -61,13 +60,13 @@ class NetworkDenoiser(nn.Module):
         raise NotImplementedError
 
     def c_out(self, kernel: Kernel) -> Tensor:
-        """c_out (B,), the standard deviation of what the network has to find."""
+        """c_out (B,), the standard deviation of what the network has to predict."""
         raise NotImplementedError
 
     def run_network(self, blocks: Tensor, kernel: Kernel) -> Tensor:
-        """The network's answer to scaled blocks (B, blocks, *item), in float64."""
-        found: Tensor = self.network(blocks.float(), kernel.log_snr.float().expand(len(blocks)))
-        return found.double()
+        """F_θ of scaled blocks (B, blocks, *item), in float64."""
+        answer: Tensor = self.network(blocks.float(), kernel.log_snr.float().expand(len(blocks)))
+        return answer.double()
 
 
 class PlainDenoiser(NetworkDenoiser):
@@ -92,13 +91,13 @@ class PlainDenoiser(NetworkDenoiser):
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
         variance = self.variance(kernel)
-        found = self.run_network(u * expand(variance.rsqrt(), u), kernel)
+        answer = self.run_network(u * expand(variance.rsqrt(), u), kernel)
         skip = kernel.factor[:, -1, -1] / variance[:, -1]
-        return expand(skip, found) * u[:, -1] + expand(self.c_out(kernel), found) * found
+        return expand(skip, answer) * u[:, -1] + expand(self.c_out(kernel), answer) * answer
 
 
 class SufficientDenoiser(NetworkDenoiser):
-    """The network sees only y, all that u_t says of q_0; algebra does the rest (exact for the ideal network).
+    """The network is given only y, the sufficient statistic of q_0; the rest is algebra (exact for the ideal network).
 
     With u' = L⁻¹ u_t, a = L⁻¹ E[:, 0] and â = a/|a|: y = â·u' / √(1 + |a|² s²) and
     E[ε_n | u_t] = â_n E[ε' | y] + [u' − â (â·u')]_n, so the network is VP's at the same signal-to-noise ratio,
@@ -112,14 +111,9 @@ class SufficientDenoiser(NetworkDenoiser):
 
     def c_out(self, kernel: Kernel) -> Tensor:
         """See NetworkDenoiser."""
-        power = kernel.whitened_mean.square().sum(-1) * self.s2
-        return (
-            kernel.whitened_mean[:, -1]
-            .square()
-            .div(kernel.whitened_mean.square().sum(-1))
-            .mul(power / (1 + power))
-            .sqrt()
-        )
+        squares = kernel.whitened_mean.square()
+        power = squares.sum(-1) * self.s2
+        return squares[:, -1].div(squares.sum(-1)).mul(power / (1 + power)).sqrt()
 
     def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
         size = kernel.whitened_mean.norm(dim=-1, keepdim=True)
@@ -130,11 +124,9 @@ class SufficientDenoiser(NetworkDenoiser):
         power = size.square() * self.s2
         block = (u * expand(along, u)).sum(1, keepdim=True)
         y = block * expand((1 + power).rsqrt(), block)
-        found = self.run_network(y, kernel)
-        noise = (
-            y[:, 0] * expand((1 + power[:, 0]).rsqrt(), found)
-            + expand((power / (1 + power))[:, 0].sqrt(), found) * found
-        )
+        answer = self.run_network(y, kernel)
+        skip, out = (1 + power[:, 0]).rsqrt(), (power / (1 + power))[:, 0].sqrt()
+        noise = y[:, 0] * expand(skip, answer) + expand(out, answer) * answer
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
 
 
@@ -143,9 +135,9 @@ parameterisations: dict[str, type[NetworkDenoiser]] = {"plain": PlainDenoiser, "
 
 def _distances(x: Tensor, points: Tensor) -> Tensor:
     """Squared distances (B, M) of (B, d) to (M, d), in tiles that stay in a core's cache."""
-    room = (1 << 16 if x.device.type == "cpu" else 1 << 26) // points.shape[1]
-    columns = torch.split(points, max(1, min(len(points), room)))
-    rows = torch.split(x, max(1, room // len(columns[0])))
+    size = (1 << 16 if x.device.type == "cpu" else 1 << 26) // points.shape[1]
+    columns = torch.split(points, max(1, min(len(points), size)))
+    rows = torch.split(x, max(1, size // len(columns[0])))
     return torch.cat([torch.cat([(part[:, None] - c).square().sum(-1) for c in columns], 1) for part in rows])
 
 

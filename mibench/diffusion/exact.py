@@ -1,7 +1,7 @@
 """The n×n algebra of a linear SDE, certified: every number is the true one to the last digits of a double.
 
-Ball arithmetic (Arb, through python-flint) carries an error bound along with each value; where the bound is too wide the
-calculation is repeated with twice the digits. So nothing cancels unnoticed, whatever the order, the time and the variances.
+Ball arithmetic (Arb, through python-flint) carries an error bound with each value; where the bound is too wide, the
+calculation is repeated with twice the digits. So no cancellation goes unnoticed, whatever order, time and variances.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def exact(F: tuple[Row, ...], G: Row, initial: Row, tau: float) -> Exact:
     precision = FIRST
     while precision <= LAST:
         with ctx.workprec(precision):
-            found = _attempt(F, G, initial, tau)
-        if found:
-            return found
+            law = _attempt(F, G, initial, tau)
+        if law:
+            return law
         precision *= 2
     raise ValueError("the noise does not reach every variable: F must couple them all to the last one")
 

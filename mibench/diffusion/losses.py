@@ -1,4 +1,4 @@
-"""Losses and steps of a training that no defense changes."""
+"""The default loss and step of a training."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def weighted_error(denoiser: NetworkDenoiser, u: Tensor, kernel: Kernel, target:
 def hybrid_score_matching(model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
     """Hybrid score matching, E_t ‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, auxiliaries marginalised.
 
-    2112.07068, eq. 8, weighted as in 2206.00364: the network's own error counts alike at all times. Where nothing can be
-    told from the noise c_out goes to 0, and an unweighted loss would leave the coarse structure of the samples untrained.
+    2112.07068, eq. 8, weighted as in 2206.00364: the network's own error has the same weight at all times. Where the noise
+    hides the data c_out goes to 0, and an unweighted loss would leave the coarse structure of the samples untrained.
     """
-    eps = torch.randn(len(batch), model.process.order, *model.shape, generator=generator, device=model.device).double()
+    eps = torch.randn(len(batch), *model.state_shape, generator=generator, device=model.device).double()
     return weighted_error(network_of(model), noised(batch, kernel, eps), kernel, eps[:, -1])
 
 

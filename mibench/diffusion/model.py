@@ -1,4 +1,4 @@
-"""The model that an attack meets: a process and a denoiser, every call counted."""
+"""A model: a process and a denoiser, with its evaluations counted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, whe
 
 @dataclass
 class Cost:
-    """Evaluations of the network that were asked for, counted in samples: forwards and vector–Jacobian products."""
+    """Requested evaluations of the network, counted in samples: forwards and vector–Jacobian products."""
 
     forwards: int = 0
     vjps: int = 0
@@ -71,17 +71,17 @@ class EvaluationCache:
 
 
 class Model:
-    """A process and what denoises it.
+    """A process and its denoiser.
 
     Args:
         process: the linear SDE.
-        denoiser: answers ε_n for a state.
+        denoiser: predicts ε_n of a state.
         shape: the shape of one data item.
         device: where states live.
         cache: shared by all that query this denoiser on the same batches.
 
     Raises:
-        MibenchError: where a state in double precision cannot hold what the process does at t_min.
+        MibenchError: where double precision cannot resolve the noise of a state at t_min.
     """
 
     def __init__(
@@ -107,16 +107,16 @@ class Model:
             )
 
     def for_access(self, access: Access, who: str) -> Model:
-        """The same model, its evaluations counted anew, for one who declares what of it they use.
+        """The same model restricted to an access, with counts of its own.
 
         Args:
-            access: "data" and "samples" may not ask the network, "network" may not differentiate it, and all but "weights"
-                may not reach the denoiser: who does has a MibenchError.
+            access: "data" and "samples" may not evaluate the network, "network" may not differentiate it, and only
+                "weights" may use the denoiser; anything else raises a MibenchError.
             who: such as "attack pia", for that error.
         """
-        narrowed = copy.copy(self)
-        narrowed._access, narrowed._who, narrowed.cost = access, who, Cost()
-        return narrowed
+        restricted = copy.copy(self)
+        restricted._access, restricted._who, restricted.cost = access, who, Cost()
+        return restricted
 
     def _need(self, access: Access, what: str) -> None:
         if LEVELS.index(self._access) < LEVELS.index(access):
@@ -124,7 +124,7 @@ class Model:
 
     @property
     def denoiser(self) -> Denoiser:
-        """What answers; for those with access to the weights."""
+        """The denoiser; needs access to the weights."""
         self._need("weights", "weights")
         return self._denoiser
 
@@ -135,7 +135,7 @@ class Model:
 
     @property
     def data_variance(self) -> float:
-        """Mean square of the data, where the denoiser knows it; 0 where it does not."""
+        """Mean square of the data, if the denoiser knows it; else 0."""
         return getattr(self._denoiser, "data_variance", 0.0)
 
     def at_rest(self, x: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ class Task(Protocol):
 
     Attributes:
         parameters: by name; stacked where there are several models.
-        buffers: what else a step may change, likewise.
-        generators: what a step draws from.
+        buffers: all else that a step may change, likewise.
+        generators: all that a step draws from.
     """
 
     parameters: dict[str, Tensor]
@@ -29,19 +29,19 @@ class Task(Protocol):
     generators: list[torch.Generator]
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """One step of the adam; the loss before it, () or (K,), detached."""
+        """One step of the optimiser; the loss before it, () or (K,), detached."""
         ...
 
 
 @dataclass
 class TrainingState:
-    """What a training carries from step to step beside weights, adam and generators.
+    """What a training carries from step to step besides weights, optimiser and generators.
 
     Attributes:
         average: the moving average of the parameters, by name.
-        done: steps.
-        losses: of the last tenth of the steps, (N,) or (N, K), those to come 0; None before it.
-        snapshots: averages after so many steps.
+        done: steps taken.
+        losses: of the last tenth of the steps, (N,) or (N, K), 0 for steps to come; None before it.
+        snapshots: {steps: the average after so many steps}.
     """
 
     average: dict[str, Tensor]
@@ -50,15 +50,15 @@ class TrainingState:
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def tensors(self, task: Task, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-        """All that the steps to come depend on."""
+        """Everything on which further steps depend, by name."""
         parts = {
             "weights": {name: value.detach() for name, value in (task.parameters | task.buffers).items()},
             "average": self.average,
             "generator": {str(k): generator.get_state() for k, generator in enumerate(task.generators)},
             "course": {"done": torch.tensor(self.done)} | ({} if self.losses is None else {"losses": self.losses}),
         }
-        for place, values in optimizer.state_dict()["state"].items():
-            parts[f"optimizer-{place}"] = values
+        for index, values in optimizer.state_dict()["state"].items():
+            parts[f"optimizer-{index}"] = values
         for done, averages in self.snapshots.items():
             parts[f"snapshot-{done}"] = averages
         return {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
@@ -66,7 +66,7 @@ class TrainingState:
     @classmethod
     @torch.no_grad()
     def restored(cls, state: dict[str, Tensor], task: Task, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Bring task and optimiser to a state, each tensor in the memory layout that it had."""
+        """Load a state into task and optimiser, each tensor in its own memory layout."""
         parts: dict[str, dict[str, Tensor]] = {}
         for path, value in state.items():
             part, _, name = path.partition("/")
@@ -76,11 +76,11 @@ class TrainingState:
         for k, generator in enumerate(task.generators):
             generator.set_state(parts["generator"][str(k)])
         moments = {
-            place: {
+            index: {
                 name: torch.empty_like(p).copy_(value) if value.shape == p.shape else value
-                for name, value in parts.get(f"optimizer-{place}", {}).items()
+                for name, value in parts.get(f"optimizer-{index}", {}).items()
             }
-            for place, p in enumerate(task.parameters.values())
+            for index, p in enumerate(task.parameters.values())
         }
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": {k: m for k, m in moments.items() if m}, "param_groups": groups})
@@ -100,42 +100,42 @@ class TrainingState:
 
 
 class CheckpointSink(Protocol):
-    """Keeps a training under way, so that one that was interrupted goes on where it was."""
+    """Saves the state of a training, so that an interrupted one can be resumed."""
 
     def read(self) -> dict[str, Tensor] | None:
-        """What was written last, on the CPU; None where nothing was."""
+        """The state that was saved last, on the CPU; None if there is none."""
         ...
 
     def due(self) -> bool:
-        """Whether it is time to write again."""
+        """Whether it is time to save again."""
         ...
 
     def write(self, done: int, state: dict[str, Tensor]) -> None:
-        """Keep the state after so many steps."""
+        """Save the state after so many steps."""
         ...
 
 
 def adam(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam. It works element by element, so one serves any number of models."""
+    """Adam, which works element by element, so that one serves any number of stacked models."""
     return torch.optim.Adam(task.parameters.values(), lr=recipe.learning_rate, fused=True)
 
 
 def lr_factor(recipe: Recipe, k: int) -> float:
-    """The learning rate of step k, as a share of the peak: a linear warm-up, and a cosine to 0."""
+    """The learning rate of step k as a fraction of the peak: a linear warm-up times a cosine to 0."""
     warmup = max(1, recipe.steps // 50)
     return min(1.0, (k + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, k / recipe.steps)))
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who is told of a training while it goes on.
+    """What a training reports while it runs.
 
     Attributes:
-        progress: called now and then with steps done and steps in all.
-        snapshots: after how many steps the models so far are wanted.
-        keep: called at the end for each model and snapshot with the model's number, the steps done and the denoiser's state,
-            a copy, as it would be had the training ended there.
-        sink: takes and gives back the state of a training under way.
+        progress: called now and then with the steps done and the total.
+        snapshots: the numbers of steps after which a model is to be kept.
+        keep: called at the end for each model and snapshot with the index of the model, the steps done and a copy of the
+            denoiser's state, as if the training had ended there.
+        sink: saves and restores the state of an interrupted training.
     """
 
     progress: Callable[[int, int], None] = lambda done, total: None
@@ -147,21 +147,21 @@ class Callbacks:
 def optimise(
     task: Task, recipe: Recipe, callbacks: Callbacks, save_snapshot: Callable[[int, dict[str, Tensor]], None]
 ) -> Tensor:
-    """Run the steps of a recipe, and leave the moving average in place of the weights.
+    """Run the steps of a recipe, then replace the weights by their moving average.
 
-    At which step a training was interrupted and resumed changes no bit.
+    Interrupting and resuming a training, at any step, changes no bit of the result.
 
     Args:
         task: what to optimise.
         recipe: steps, learning rate, decay.
-        callbacks: who is told; all but ``keep``.
+        callbacks: all but ``keep`` is used here.
         save_snapshot: called at the end for each snapshot, with the steps done and the averages by name.
 
     Returns:
         The mean loss of the last tenth, () or (K,).
 
     Raises:
-        FloatingPointError: where a loss is no longer finite.
+        FloatingPointError: if a loss is not finite.
     """
     optimizer, sink = adam(task, recipe), callbacks.sink
     state = TrainingState({name: p.detach().clone() for name, p in task.parameters.items()})

@@ -1,4 +1,4 @@
-"""What a training draws its batches from: the members on their device, and their augmentation."""
+"""The members on a device, from which a training draws its batches, and their augmentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mibench.errors import MibenchError
 __all__ = ["SHIFT", "Pool"]
 
 SHIFT = 4
-"""A crop moves an image by at most so many pixels."""
+"""The most pixels by which a crop moves an image."""
 
 
 class Pool:
@@ -42,18 +42,16 @@ class Pool:
             self.channels, self.rows, self.columns = (torch.arange(side, device=device) for side in members.shape[1:])
 
     def draw_augmentation(self, batch: int, generator: torch.Generator) -> Tensor:
-        """How each of a batch is augmented: mirrored (0 or 1), moved down and right by so many pixels; (3, B), or (0, B)."""
-        if not self.augment:
-            return torch.empty(0, batch, dtype=torch.int64, device=self.members.device)
-        found = torch.zeros(3, batch, dtype=torch.int64, device=self.members.device)
+        """Per item of a batch: mirrored (0 or 1), pixels down, pixels to the right; (3, B), or (0, B) without augmentation."""
+        moves = torch.zeros(3 if self.augment else 0, batch, dtype=torch.int64, device=self.members.device)
         if "flip" in self.augment:
-            torch.randint(2, (batch,), generator=generator, out=found[0])
+            torch.randint(2, (batch,), generator=generator, out=moves[0])
         if "crop" in self.augment:
-            torch.randint(-SHIFT, SHIFT + 1, (2, batch), generator=generator, out=found[1:])
-        return found
+            torch.randint(-SHIFT, SHIFT + 1, (2, batch), generator=generator, out=moves[1:])
+        return moves
 
     def batch(self, index: Tensor, moves: Tensor) -> Tensor:
-        """The members with these numbers (B,), moved so: (B, *item) float64."""
+        """The members with these indices (B,), augmented: (B, *item) float64."""
         if len(moves):
             mirrored, down, right = moves[:, :, None]
             rows, columns = _reflected(self.rows + down), _reflected(self.columns + right)
@@ -73,9 +71,9 @@ def _reflected(places: Tensor) -> Tensor:
 
 
 def _packed(members: Tensor, rows: int = 256) -> tuple[Tensor, Tensor] | None:
-    """Members as numbers of their values, uint8, and these values, (≤ 256,) float64; None where there are more.
+    """Members as uint8 indices of their values, and these values, (≤ 256,) float64; None where there are more values.
 
-    Values are told apart by their bits, so that what is unpacked is what was packed.
+    Values are compared by their bits, so that unpacking gives them back exactly.
     """
     parts = torch.split(members, rows)
     known = torch.unique(_bits(parts[0][:1]))
@@ -95,5 +93,5 @@ def _bits(x: Tensor) -> Tensor:
 
 
 def _place(known: Tensor, bits: Tensor) -> Tensor:
-    """Where each would stand among the known, which ascend."""
+    """The index at which each would be inserted into the known, which ascend."""
     return torch.searchsorted(known, bits).clamp(max=len(known) - 1)

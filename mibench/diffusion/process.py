@@ -49,7 +49,7 @@ class Kernel:
 
     @property
     def log_snr(self) -> Tensor:
-        """(B,), log |a|²: all that u_t says of q_0 is one block of this signal-to-noise ratio."""
+        """(B,), log |a|²: u_t says as much of q_0 as one noisy block with this signal-to-noise ratio."""
         return self.whitened_mean.square().sum(-1).log()
 
     def take(self, index: Tensor) -> Kernel:
@@ -69,13 +69,13 @@ class LinearSDE:
         G: (n,) diffusion vector; only its last entry may differ from 0.
         rate: b(t), on float64 tensors of times.
         elapsed: τ(t) = ∫₀ᵗ b, likewise.
-        horizon: T > 0, the time at which the state is taken for the prior.
+        horizon: T > 0, the time at which sampling starts from the prior.
         initial: (n,) variances of u_0 given q_0 (ε_num for the data, v_0 for the auxiliaries).
         prior: (n,) variances of the Gaussian that sampling starts from.
-        t_min: the one smallest time of training, attacks and sampling, as a fraction of the horizon.
+        t_min: the smallest time of training, attacks and sampling, as a fraction of the horizon.
 
     Raises:
-        ValueError: where these make no valid process; the message names the argument.
+        ValueError: where these define no valid process; the message names the argument.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class LinearSDE:
         self.order = self.G.numel()
         self._check()
         self._frequency = torch.linalg.eigvals(self.F).imag.abs().max().item()
-        self._remembered = functools.lru_cache(maxsize=4096)(
+        self._cached_kernel = functools.lru_cache(maxsize=4096)(
             lambda t: self.kernel(torch.tensor([t], dtype=torch.float64))
         )
         self._rotations: dict[tuple[float, float], Tensor] = {}
@@ -112,16 +112,11 @@ class LinearSDE:
 
     def _check(self) -> None:
         n = self.order
-        shapes = {
-            "G": (self.G, (n,)),
-            "F": (self.F, (n, n)),
-            "initial": (self.initial, (n,)),
-            "prior": (self.prior, (n,)),
-        }
-        for name, (value, shape) in shapes.items():
+        values = {"G": self.G, "F": self.F, "initial": self.initial, "prior": self.prior}
+        for name, value in values.items():
+            shape = (n, n) if name == "F" else (n,)
             if tuple(value.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; a process of order {n} needs {shape}")
-        for name, value in {"F": self.F, "G": self.G, "initial": self.initial, "prior": self.prior}.items():
             if not torch.isfinite(value).all():
                 raise ValueError(f"{name} holds a value that is not finite")
         if (self.initial < 0).any() or (self.prior <= 0).any():
@@ -131,8 +126,7 @@ class LinearSDE:
         if not (math.isfinite(self.horizon) and self.horizon > 0 and 0 < self.t_min < self.horizon):
             raise ValueError("horizon must be positive and finite, and t_min a fraction between 0 and 1")
         times = torch.linspace(self.t_min, self.horizon, 64, dtype=torch.float64)
-        tau = self.elapsed(times)
-        rate = self.rate(times)
+        rate, tau = self.rate(times), self.elapsed(times)
         for name, value in {"rate": rate, "elapsed": tau}.items():
             if not isinstance(value, Tensor) or value.shape != times.shape:
                 raise ValueError(f"{name} must map a tensor of times to one of the same shape")
@@ -147,50 +141,31 @@ class LinearSDE:
         if torch.linalg.eigvals(self.F).real.max() * tau[-1] > 1e-6:
             raise ValueError("F has a growing mode (an eigenvalue with a positive real part)")
 
-    # ── the public contract: a 1-D float64 tensor of times in, one matrix or vector per time out ──────────────────
     def _exact(self, tau: Tensor, initial: Tensor) -> list[Exact]:
         drift = tuple(tuple(row) for row in self.F.tolist())
         return [exact(drift, tuple(self.G.tolist()), tuple(initial.tolist()), x) for x in tau.tolist()]
 
     def transition(self, t: Tensor) -> Tensor:
         """E(t) = exp(F τ(t)), (len(t), n, n)."""
-        return _stack([found.transition for found in self._exact(self.elapsed(t), self.initial)])
-
-    def mean(self, t: Tensor) -> Tensor:
-        """E(t)[:, 0], the coefficients of q_0 in the mean of u_t, (len(t), n)."""
-        return self.transition(t)[..., 0]
+        return _stack([law.transition for law in self._exact(self.elapsed(t), self.initial)])
 
     def cholesky(self, t: Tensor, driven: bool = False) -> Tensor:
         """The lower Cholesky factor of Σ(t), or of Σ_driven(t), (len(t), n, n)."""
         initial = torch.zeros_like(self.initial) if driven else self.initial
-        return _stack([found.factor for found in self._exact(self.elapsed(t), initial)])
-
-    def drift(self, u: Tensor, t: Tensor) -> Tensor:
-        """b(t) F u for a state (B, n, *item) at times (B,) or (1,), of the same shape."""
-        b = self.rate(t).to(u).view(-1, *[1] * (u.dim() - 1))
-        return b * torch.einsum("ij,bj...->bi...", self.F.to(u), u)
-
-    def diffusion(self, t: Tensor) -> Tensor:
-        """√b(t) G, (len(t), n)."""
-        return self.rate(t).sqrt()[:, None] * self.G
+        return _stack([law.factor for law in self._exact(self.elapsed(t), initial)])
 
     def kernel(self, t: Tensor | float) -> Kernel:
-        """The kernel at times (B,), or at one time (B = 1; remembered, since attacks and samplers ask again)."""
+        """The kernel at times (B,), or at one time (B = 1; cached)."""
         if not isinstance(t, Tensor):
-            return self._remembered(t)
+            return self._cached_kernel(t)
         return self._kernel(self.elapsed(t))
 
     def _kernel(self, tau: Tensor) -> Kernel:
-        found = self._exact(tau, self.initial)
-        return Kernel(
-            _stack([x.transition for x in found])[..., 0],
-            _stack([x.factor for x in found]),
-            _stack([x.inverse for x in found]),
-            _stack([x.whitened_mean for x in found]),
-        )
+        transition, *others = (_stack(list(tables)) for tables in zip(*self._exact(tau, self.initial), strict=True))
+        return Kernel(transition[..., 0], *others)
 
     def marginal(self, variance: float) -> LinearSDE:
-        """The same SDE for Gaussian data of this variance: its kernel is the law of u_t itself; remembered."""
+        """The same SDE for Gaussian data of this variance: its kernel is the law of u_t itself; cached."""
         if variance not in self._marginals:
             initial = self.initial.clone()
             initial[0] += variance
@@ -271,7 +246,7 @@ class LinearSDE:
         return self.kernel(t1).factor[0] @ turn @ self.kernel(t0).inverse[0]
 
     def rotation(self, t0: float, t1: float) -> Tensor:
-        """Q of ``flow`` from t0 to t1 ≥ t0, (n, n); remembered.
+        """Q of ``flow`` from t0 to t1 ≥ t0, (n, n); cached.
 
         Whitened, the ODE reads dz/dτ = A z, where the antisymmetric A has the upper triangle of L⁻¹ F L. Magnus
         integration, fourth order, in log τ.

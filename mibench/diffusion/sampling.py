@@ -1,4 +1,4 @@
-"""Sampling: one signature for every integrator, any process, any order. Network evaluations are the only budget."""
+"""Sampling: one signature for every integrator, process and order, with a budget of network evaluations."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["check_finite", "extrapolate", "integrate", "sample", "time_grid"]
 Noise = Callable[..., Tensor]
 
 
-def extrapolate(clean: Tensor, before: Tensor | None, grid: list[float], k: int) -> Tensor:
+def extrapolate(x0: Tensor, before: Tensor | None, grid: list[float], k: int) -> Tensor:
     """The estimate of q_0 half a step ahead of grid[k] in log-SNR, from the two latest ones (DPM-Solver++ 2M, 2211.01095).
 
     Args:
-        clean: the estimate at grid[k].
+        x0: the estimate at grid[k].
         before: the one at grid[k − 1], None at the first step.
         grid: log-SNR at the times of the steps.
         k: the step from grid[k] to grid[k + 1].
     """
     if before is None:
-        return clean
+        return x0
     ratio = (grid[k + 1] - grid[k]) / (grid[k] - grid[k - 1])
-    return clean + ratio / 2 * (clean - before)
+    return x0 + ratio / 2 * (x0 - before)
 
 
 def time_grid(process: LinearSDE, count: int, grid: Grid = "quadratic") -> list[float]:
@@ -61,8 +61,8 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
     - ``multistep``: the probability-flow ODE with the estimate of q_0 extrapolated and the rest solved exactly; order 2.
     - ``exponential``: the same with the estimate frozen (DDIM for VP, 2010.02502); order 1.
     - ``euler-maruyama``: the reverse SDE, du = b [F u − G Gᵀ S_θ] dt + √b G dw̄; weak order 1, the reference.
-    - ``sscs``: of 2112.07068, for any process: half a step of the linear SDE that has the prior's score, the
-      whole step of what the score differs from it, half a step again; weak order 1, as the score's own step is Euler's.
+    - ``sscs``: of 2112.07068, for any process: half a step of the linear SDE with the prior's score, a whole Euler step
+      of the difference between the score and the prior's, half a step again; weak order 1.
 
     Args:
         model: the model.
@@ -91,13 +91,13 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
         elif method == "sscs":
             u = _sscs(model, u, t, after, noise)
         else:
-            clean = model.predict_x0(u, model.eps(u, t), t)
-            ahead = extrapolate(clean, before, log_snr, k) if method == "multistep" else clean
-            u, before = model.step(u, ahead, t, after), clean
+            x0 = model.predict_x0(u, model.eps(u, t), t)
+            ahead = extrapolate(x0, before, log_snr, k) if method == "multistep" else x0
+            u, before = model.step(u, ahead, t, after), x0
         check_finite(u, after)
-    clean = model.predict_x0(u, model.eps(u, times[-1]), times[-1])
-    check_finite(clean, times[-1])
-    return clean, u
+    x0 = model.predict_x0(u, model.eps(u, times[-1]), times[-1])
+    check_finite(x0, times[-1])
+    return x0, u
 
 
 def check_finite(values: Tensor, t: float, offset: int = 0) -> None:
@@ -129,8 +129,8 @@ def _sscs(model: Model, u: Tensor, t: float, after: float, noise: Noise) -> Tens
     drift[-1, -1] -= strength / process.prior[-1]
 
     def linear(u: Tensor, span: float) -> Tensor:
-        found = exact(tuple(map(tuple, drift.tolist())), tuple(process.G.tolist()), (0.0,) * process.order, span)
-        E, L = (torch.tensor(m, dtype=u.dtype, device=u.device) for m in (found.transition, found.factor))
+        law = exact(tuple(map(tuple, drift.tolist())), tuple(process.G.tolist()), (0.0,) * process.order, span)
+        E, L = (torch.tensor(m, dtype=u.dtype, device=u.device) for m in (law.transition, law.factor))
         moved: Tensor = torch.einsum("ij,bj...->bi...", E, u) + torch.einsum("ij,bj...->bi...", L, noise(*u.shape))
         return moved
 
@@ -168,6 +168,6 @@ def sample(
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(model.device)
 
-    u = noise(count, process.order, *model.shape)
+    u = noise(count, *model.state_shape)
     u = u * process.prior.sqrt().to(model.device).view(-1, *[1] * len(model.shape))
     return integrate(model, u, time_grid(process, evaluations, grid), method, noise)[0]

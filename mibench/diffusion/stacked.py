@@ -1,4 +1,4 @@
-"""Training models of one shape together, and whether it pays."""
+"""Training models of one shape together, and measuring whether that is faster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mibench.recipe import Recipe
 
 __all__ = ["Speed", "StackedTrainer", "can_stack", "measure_speed", "train_stacked"]
 
-# They draw from the global generator, or keep statistics of the batch: neither can be stacked.
+# layers that draw from the global generator or keep statistics of the batch
 UNSTACKABLE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
@@ -33,7 +33,7 @@ def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
 
     Args:
         objective: of the models.
-        models: if given, they must be of one shape too, and their networks free of dropout and batch normalisation.
+        models: if given, they must be of one shape, without dropout and batch normalisation.
     """
     if not objective.stackable:
         return False
@@ -60,24 +60,18 @@ class _Error(nn.Module):
 def _turned(parameter: Tensor) -> Tensor:
     """Stacked matrices (K, out, in) with their axes swapped, (K, in, out), or back; anything else as it is.
 
-    Matrices are stored turned: the backward pass of a batched product gives gradients of that layout, and an optimiser
-    that meets another layout than the parameter's copies, or, if fused and on the CPU, goes wrong (torch 2.15).
+    The backward pass of a batched product gives gradients of the swapped layout. Given another layout than the
+    parameter's, an optimiser copies, or, if fused and on the CPU, gives wrong results (torch 2.15).
     """
     return parameter.mT if parameter.dim() == 3 else parameter
 
 
 class StackedTrainer:
-    """K models of one shape and process, each with its own data, draws, weights and clipping.
+    """The task of training K models of one shape and process, each with its own data, draws, weights and clipping.
 
     The parameters are stacked, so that a step costs the operations of one model on K times the data. Each model's draws
-    are those of ``SingleTrainer`` with its seed.
-
-    Args:
-        objective: for which ``can_stack`` holds.
-        models: K untrained models; their own parameters stay as they are, ``unstack`` gives the trained ones.
-        members: K tensors (M_k, *item).
-        recipe: batch, clip, …
-        seeds: K seeds of batches, times and noise.
+    are those of ``SingleTrainer`` with its seed. The models' own parameters do not change; ``unstack`` gives the trained
+    ones. For the arguments see ``train_stacked``.
     """
 
     def __init__(
@@ -105,7 +99,7 @@ class StackedTrainer:
         self.parameters = {name: _turned(p.detach()).contiguous().requires_grad_() for name, p in stacked.items()}
         base = modules[0]
         self.losses = torch.vmap(
-            lambda parameters, buffers, *given: torch.func.functional_call(base, (parameters, buffers), given)
+            lambda parameters, buffers, *inputs: torch.func.functional_call(base, (parameters, buffers), inputs)
         )
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -120,8 +114,8 @@ class StackedTrainer:
         eps = self.eps.double().flatten(0, 1)
         kernel = self.table.take(self.times.flatten())
         u = noised(self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
-        given = (u, eps[:, -1], kernel.mean_coef, kernel.factor, kernel.inverse, kernel.whitened_mean)
-        stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in given]
+        inputs = (u, eps[:, -1], kernel.mean_coef, kernel.factor, kernel.inverse, kernel.whitened_mean)
+        stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in inputs]
         parameters = {name: _turned(p) for name, p in self.parameters.items()}
         with autocast_context(self.recipe, self.device):
             losses: Tensor = self.losses(parameters, self.buffers, *stacked)
@@ -166,14 +160,14 @@ def train_stacked(
         members: K tensors (M_k, *item).
         recipe: steps, batch, learning rate, …
         seeds: K seeds of batches, times and noise.
-        callbacks: who is told of it while it goes on.
+        callbacks: what it reports while it runs.
 
     Returns:
         Facts for the record, one per model.
 
     Raises:
-        ValueError: where these models cannot train together.
-        FloatingPointError: where the loss of one is no longer finite.
+        ValueError: if these models cannot train together.
+        FloatingPointError: if a loss is not finite.
     """
     for model in models:
         network_of(model).train()
@@ -195,19 +189,14 @@ def train_stacked(
 
 @dataclass(frozen=True)
 class Speed:
-    """What training costs, in ms per step and model.
-
-    Attributes:
-        single: one by one.
-        stacked: all in one; infinite where that is impossible.
-    """
+    """The cost of training in ms per step and model, one by one and stacked (infinite where that is impossible)."""
 
     single: float
     stacked: float
 
     @property
     def pays(self) -> bool:
-        """Whether training together is faster."""
+        """Whether stacking is faster."""
         return self.stacked < self.single
 
 
@@ -230,19 +219,18 @@ def measure_speed(
     """
     first = models[0]
     single = Model(first.process, copy.deepcopy(network_of(first)).train(), first.shape, first.device)
-    alone = _measure(
-        SingleTrainer(objective, single, members[0], recipe, seeds[0]), recipe, steps, warmup, first.device
-    )
+    alone = SingleTrainer(objective, single, members[0], recipe, seeds[0])
+    speed = _step_time(alone, recipe, steps, warmup, first.device)
     if len(models) == 1 or not can_stack(objective, models):
-        return Speed(alone, math.inf)
+        return Speed(speed, math.inf)
     try:
         task = StackedTrainer(objective, models, members, recipe, seeds)
-        return Speed(alone, _measure(task, recipe, steps, warmup, first.device) / len(models))
-    except RuntimeError:  # a plugin's network that vmap cannot follow, or more models than memory holds
-        return Speed(alone, math.inf)
+        return Speed(speed, _step_time(task, recipe, steps, warmup, first.device) / len(models))
+    except RuntimeError:  # a plugin's network that vmap cannot follow, or too little memory
+        return Speed(speed, math.inf)
 
 
-def _measure(task: Task, recipe: Recipe, steps: int, warmup: int, device: torch.device) -> float:
+def _step_time(task: Task, recipe: Recipe, steps: int, warmup: int, device: torch.device) -> float:
     """The median time of a step, in ms."""
     # on one thread, processor time is the same figure without what other processes of the machine take
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter

@@ -20,28 +20,20 @@ TIMES = 4096
 
 
 class Objective(Protocol):
-    """What a training needs of a defense.
-
-    Attributes:
-        stackable: whether its loss and update are the default ones, so that several models can train in one step.
-    """
+    """What a training needs of a defense; see ``mibench.defenses.Defense``."""
 
     @property
     def stackable(self) -> bool: ...
 
-    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
-        """The training loss of a batch, see ``mibench.defenses.Defense.loss``."""
-        ...
+    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor: ...
 
     def update(
         self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
-    ) -> None:
-        """One step from a loss, see ``mibench.defenses.Defense.update``."""
-        ...
+    ) -> None: ...
 
 
 def time_table(process: LinearSDE, recipe: Recipe, device: torch.device) -> Kernel:
-    """The kernel at the quantiles of the training times, from which a step gathers its own."""
+    """The kernel at the quantiles of the distribution of training times; a step draws from these."""
     quantiles = (torch.arange(TIMES, dtype=torch.float64) + 0.5) / TIMES
     if recipe.log_snr is None:
         times = process.t_min + (process.horizon - process.t_min) * quantiles**recipe.time_power
@@ -53,20 +45,12 @@ def time_table(process: LinearSDE, recipe: Recipe, device: torch.device) -> Kern
 
 
 def autocast_context(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """What a forward pass of training runs in: autocast to bfloat16, float64 excepted, where the recipe asks for it."""
+    """The context of a forward pass: autocast to bfloat16 if the recipe says so; float64 stays float64."""
     return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
 
 
 class SingleTrainer:
-    """One model, trained as its objective says.
-
-    Args:
-        objective: gives loss and update.
-        model: an untrained one.
-        members: (M, *item).
-        recipe: batch, clip, …
-        seed: of batches, times, noise and of what an update draws.
-    """
+    """The task of training one model; see ``train``."""
 
     def __init__(self, objective: Objective, model: Model, members: Tensor, recipe: Recipe, seed: int) -> None:
         self.objective, self.model, self.recipe = objective, model, recipe
@@ -90,7 +74,7 @@ class SingleTrainer:
 
 
 def training_facts(recipe: Recipe, members: Tensor, loss: float, model: Model) -> dict[str, Any]:
-    """What the record says of a training: steps, epochs per member, the mean loss of the last tenth."""
+    """Facts for the record: steps, epochs per member, the mean loss of the last tenth, parameters."""
     return {
         "steps": recipe.steps,
         "epochs_per_member": recipe.steps * recipe.batch / len(members),
@@ -114,14 +98,14 @@ def train(
         model: an untrained one.
         members: (M, *item).
         recipe: steps, batch, learning rate, …
-        seed: of batches, times, noise and of what an update draws.
-        callbacks: who is told of it while it goes on.
+        seed: of batches, times, noise and the draws of an update.
+        callbacks: what it reports while it runs.
 
     Returns:
         Facts for the record, see ``training_facts``.
 
     Raises:
-        FloatingPointError: where the loss is no longer finite.
+        FloatingPointError: if the loss is not finite.
     """
     network = network_of(model)
 

@@ -36,8 +36,8 @@ PRESETS = {
     "unet-tiny": Preset((64, 128), 1, -1, 4),  # for two cores
     "unet-cifar": Preset((128, 256, 256, 256), 2, 1, 1),  # 2006.11239, 36 M parameters
 }
-PLACES = 8  # learned channels that tell the places apart
-PACE = 30.0  # the sinusoidal features of "time" are made for steps of 1; log-SNR has structure at a thirtieth
+PLACES = 8  # learned channels that encode the position
+PACE = 30.0  # the sinusoidal features resolve steps of 1 in "time"; log-SNR has structure at a thirtieth of that
 
 
 class UNet(nn.Module):
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         preset: a key of ``PRESETS``.
 
     Raises:
-        MibenchError: where diffusers is missing, or the data are no images.
+        MibenchError: if diffusers is missing, or the data are not images.
     """
 
     def __init__(self, blocks: int, shape: tuple[int, ...], preset: str) -> None:
@@ -82,8 +82,8 @@ class UNet(nn.Module):
         x = functional.pad(blocks.flatten(1, 2), (0, wide - width, 0, tall - height), mode="replicate")
         x = functional.pixel_unshuffle(x, self.fold)
         x = torch.cat([x, self.places.expand(len(x), -1, -1, -1)], dim=1)
-        found: Tensor = functional.pixel_shuffle(self.network(x, PACE * log_snr).sample, self.fold)
-        return found[..., :height, :width]
+        answer: Tensor = functional.pixel_shuffle(self.network(x, PACE * log_snr).sample, self.fold)
+        return answer[..., :height, :width]
 
 
 def _unet2d() -> Any:

@@ -130,7 +130,7 @@ def test_kernel_matches_numerical_integration(process: LinearSDE, fraction: floa
     E, S = integrated(process, process.elapsed(t).item())
     L = process.cholesky(t)[0]
     np.testing.assert_allclose(process.transition(t)[0], E, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(process.mean(t)[0], E[:, 0], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(process.kernel(t).mean_coef[0], E[:, 0], rtol=0, atol=1e-11)
     size = np.sqrt(np.diag(S))  # entries of Σ differ by orders of magnitude: compare correlations
     np.testing.assert_allclose((L @ L.mT).numpy() / np.outer(size, size), S / np.outer(size, size), rtol=0, atol=1e-9)
 
@@ -294,7 +294,7 @@ def test_cld_is_hold2_in_other_units(mass: float) -> None:
     units = torch.diag(times(1.0, 1 / math.sqrt(mass)))
     scaled = t * beta / math.sqrt(mass)
     torch.testing.assert_close(units @ cld.cholesky(t), hold.cholesky(scaled), rtol=1e-11, atol=1e-15)
-    torch.testing.assert_close(cld.mean(t) @ units, hold.mean(scaled), rtol=1e-11, atol=1e-15)
+    torch.testing.assert_close(cld.kernel(t).mean_coef @ units, hold.kernel(scaled).mean_coef, rtol=1e-11, atol=1e-15)
     torch.testing.assert_close(cld.kernel(t).whitened_mean, hold.kernel(scaled).whitened_mean, rtol=1e-9, atol=1e-15)
     torch.testing.assert_close(cld.prior @ units.square(), hold.prior, rtol=1e-14, atol=0)
     t0, t1 = 0.01, 0.7
@@ -309,13 +309,12 @@ def test_rate_is_the_derivative_of_the_elapsed_time(process: LinearSDE) -> None:
     torch.testing.assert_close(process.rate(t.detach()), slope, rtol=1e-13, atol=0)
 
 
-def test_drift_and_diffusion() -> None:
-    """b F u and √b G, by hand for CLD (b = 4, M = ¼, Γ = 1): q̇ = 16 p, ṗ = −4 q − 16 p, noise √4 √2."""
+def test_drift_and_diffusion_of_cld() -> None:
+    """b F and √b G, by hand (b = 4, M = ¼, Γ = 1): q̇ = 16 p, ṗ = −4 q − 16 p, noise √4 √2."""
     process = CLD().process()
-    u = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]], dtype=torch.float64)
-    want = torch.tensor([[[48.0, -16.0], [-52.0, 8.0]]], dtype=torch.float64)
-    torch.testing.assert_close(process.drift(u, times(0.5)), want)
-    torch.testing.assert_close(process.diffusion(times(0.5)), torch.tensor([[0.0, 2 * math.sqrt(2)]]).double())
+    b = process.rate(times(0.5))
+    torch.testing.assert_close(b * process.F, torch.tensor([[0.0, 16.0], [-4.0, -16.0]]).double())
+    torch.testing.assert_close(b.sqrt() * process.G, torch.tensor([0.0, 2 * math.sqrt(2)]).double())
 
 
 @EVERY
