@@ -74,7 +74,6 @@ class Board:
         self.checkpoint = checkpoint
         self._views: dict[tuple[str, int], Board] = {(self.model_kind, checkpoint): self}
         self._values: dict[str, dict[CellName, tuple[Any, ...]]] = {}
-        self._spreads: dict[str, dict[CellName, Spread]] = {}
         self._worst: dict[tuple[str, str, Tier], Worst | None] = {}
 
     def at(self, model_kind: str, checkpoint: int = 0) -> Board:
@@ -126,9 +125,8 @@ class Board:
 
     def spread(self, column: str, dataset: str, defense: str, attack: str = UTILITY) -> Spread | None:
         """The figures of one cell, None where there are none."""
-        if column not in self._spreads:
-            self._spreads[column] = {cell: Spread(values) for cell, values in self.values(column).items()}
-        return self._spreads[column].get((dataset, defense, attack))
+        values = self.values(column).get((dataset, defense, attack))
+        return Spread(values) if values else None
 
     def all_of(self, column: str, dataset: str, defense: str | None = None) -> list[Any]:
         """The values of a column in all cells of a dataset, or of a defense on it."""

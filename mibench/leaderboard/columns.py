@@ -224,10 +224,10 @@ COPIED = Column(
 )
 WORST = (
     "**Worst known attack**: the attack with the largest mean calibrated AUROC, for an attacker who has generated samples, "
-    "the network's answers, its weights, or shadow models. Each attacker may also use what the ones before it have. Only "
-    "this column is chosen on the samples that it is reported on; further attacks can only raise it. Its interval holds at "
-    "95 % for all attacks that it was chosen from together (Newcombe's method 5, Bonferroni). *null* is the same maximum "
-    "of the same attacks on fresh data, where nothing can leak."
+    "the network's answers, its weights, or shadow models. Each attacker may also use what the ones before it have. The "
+    "attack is chosen on the samples that it is reported on, so further attacks can only raise the figure. Its interval "
+    "holds at 95 % for all attacks that it was chosen from together (Newcombe's method 5, Bonferroni). *null* is the same "
+    "maximum of the same attacks on fresh data, where nothing can leak."
 )
 DIFFERENCE = (
     "**More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean "

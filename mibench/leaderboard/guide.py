@@ -16,7 +16,8 @@ GENERAL = (
     "learn from them, and settings are chosen on them. Every figure of an attack is computed on the other 80 %, the "
     "evaluation samples. The reference is never attacked; utility is measured against it.",
     "**Figures** are mean ± standard deviation over the seeds {seeds}. (2/3): two of three seeds have a figure. {missing}: "
-    "not yet run. n/a: the attack cannot work on this model. *failed*: the attack broke. Footnotes give the reasons.",
+    "not yet run. n/a: the attack cannot work on this model. *failed*: the attack broke. *outdated*: the "
+    "record's metrics are of an older version. Footnotes give the reasons.",
     "**AUROC** is the probability that a random member scores higher than a random non-member: .5 is guessing, 1 is "
     "perfect. A value below .5 is shown as it is, never flipped.",
     "**Intervals** at 95 % are in the records, seed by seed. That of the AUROC is DeLong's on the logit scale with one "

@@ -67,7 +67,7 @@ def plot_tradeoff(board: Board, path: Path) -> None:
                 limits = [[max(0, mean - low)], [max(0, high - mean)]]
                 style = {"fmt": MARKERS[k % len(MARKERS)], "markersize": 7, "elinewidth": 1, "capsize": 2}
                 axis.errorbar(distance.mean, mean, limits, distance.sd or 0, label=defense, **style)
-        axis.set(xlabel="FD of the samples (lower left is better)", ylim=(0.4, 1.03))
+        axis.set(xlabel="FD of the samples (lower left is better)", ylim=(min(0.4, axis.get_ylim()[0]), 1.03))
     _write(figure, path)
 
 
