@@ -14,7 +14,7 @@ from mibench.diffusion.sampling import sample
 from mibench.errors import MibenchError
 from mibench.files import sha256
 from mibench.metrics.features import FeatureSpace
-from mibench.metrics.frechet import cached_reference, frechet, frechet_to, moments
+from mibench.metrics.frechet import Reference, frechet, frechet_to, moments
 from mibench.metrics.inception import SIDE, Inception, asked_for
 from mibench.metrics.kid import kid
 from mibench.results.figures import Distances, UtilityMetrics
@@ -95,7 +95,7 @@ def _inception(cell: Cell, model: Model, say: Callable[[str], None]) -> Inceptio
 def _distances(space: FeatureSpace, sets: _Sets, store: Store) -> Distances:
     """The distances of samples and baselines to the reference in one feature space."""
     features, key = _features(space, sets.reference, store)
-    reference = cached_reference(store.root / "features", key, lambda: moments(features))
+    reference = _reference(features, key, store)
     drawn = space(sets.drawn)
     baselines = (_features(space, x, store)[0] for x in (sets.copies, sets.gauss))
     distance, copies, gauss = (frechet_to(*moments(x), reference) for x in (drawn, *baselines))
@@ -117,6 +117,14 @@ def _features(space: FeatureSpace, x: Tensor, store: Store) -> tuple[Tensor, str
     if not store.has("features", key):
         store.save("features", key, {"features": space(x)}, {"space": space.name})
     return store.load("features", key)[0]["features"], key
+
+
+def _reference(features: Tensor, key: str, store: Store) -> Reference:
+    """What the distance needs of features with this key, computed once per store."""
+    key = digest_of({"reference": key})
+    if not store.has("features", key):
+        store.save("features", key, vars(Reference.of(*moments(features))), {})
+    return Reference(**store.load("features", key)[0])
 
 
 def gaussian(members: Tensor, count: int, chance: torch.Generator) -> Tensor:

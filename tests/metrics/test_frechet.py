@@ -1,11 +1,9 @@
-"""The Fréchet distance against closed forms, SciPy's matrix square root and pytorch-fid; its statistics by batches."""
+"""The Fréchet distance against closed forms, SciPy's matrix square root and pytorch-fid."""
 
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +11,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from mibench.errors import MibenchError
 from mibench.metrics.frechet import (
-    Moments,
     Reference,
-    cached_reference,
     frechet,
     frechet_distance,
     frechet_to,
@@ -137,61 +132,6 @@ def features(seed: int, n: int, d: int) -> Tensor:
     return ((normal(seed, n, d) @ normal(99, d, d) / math.sqrt(d)) + 0.1 * seed).relu() + 0.3 * normal(seed + 1, n, d)
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, 999])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_moments_do_not_depend_on_the_batches(size: int, dtype: torch.dtype) -> None:
-    x = (features(0, 1000, 24) * torch.logspace(-2, 2, 24) + 10).to(dtype)
-    whole, parts = moments(x), Moments()
-    for batch in x.split(size):
-        parts.update(batch)
-    assert parts.count == 1000
-    for a, b in zip(whole, parts.result(), strict=True):
-        assert (a - b).norm() <= 1e-10 * b.norm() and a.dtype == b.dtype == torch.float64
-    sd = whole[1].diagonal().sqrt()
-    assert ((whole[1] - parts.result()[1]) / torch.outer(sd, sd)).abs().max() <= 1e-10
-
-
-def test_batches_in_two_sizes_give_one_distance() -> None:
-    x, y = features(0, 500, 16), features(1, 600, 16)
-    found = []
-    for size in (13, 256):
-        parts = Moments()
-        for batch in (*x.split(size), x[:0]):
-            parts.update(batch)
-        found.append(frechet_distance(*parts.result(), *moments(y)))
-    assert found[0] == pytest.approx(found[1], rel=1e-10) and found[0] == pytest.approx(frechet(x, y), rel=1e-10)
-
-
-def test_a_refused_batch_is_not_taken_in() -> None:
-    x, parts = normal(0, 20, 3), Moments()
-    parts.update(x[:12])
-    for batch, message in (
-        (normal(1, 4, 5), r"must have shape \(N, 3\) as before, not \(4, 5\)"),
-        (torch.zeros(3), "shape"),
-        (x[:4] * math.inf, "4 of 4 samples are not finite"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            parts.update(batch)
-    parts.update(x[12:])
-    for a, b in zip(parts.result(), moments(x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
-    one = Moments()
-    for _ in range(2):
-        with pytest.raises(ValueError, match="at least 2 samples"):
-            one.result()
-        one.update(x[:1] if not one.count else x[:0])
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_moments_on_a_gpu() -> None:
-    x, parts = features(0, 300, 16), Moments()
-    for batch in x.split(64):
-        parts.update(batch.cuda())
-    for a, b in zip(parts.result(), moments(x), strict=True):
-        assert a.device.type == "cpu" and (a - b).norm() <= 1e-10 * b.norm()
-
-
 @pytest.mark.parametrize("width", [256, pytest.param(2048, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reference", ["pytorch-fid", "sqrtm"])
 def test_agrees_with_the_published_distance(reference: str, width: int) -> None:
@@ -218,54 +158,3 @@ def test_to_a_reference_is_the_same_to_the_bit() -> None:
     assert frechet_to(*x, Reference.of(*y)) == frechet_distance(*x, *y)
     with pytest.raises(ValueError, match="shapes disagree: 20 features, and 3"):
         frechet_to(*x, Reference.of(*gaussian(0, 3, 3)))
-
-
-def test_a_cached_reference_is_made_once(tmp_path: Path) -> None:
-    folder, calls = tmp_path / "deep" / "cache", []
-
-    def make() -> tuple[Tensor, Tensor]:
-        calls.append(1)
-        return gaussian(1, 12, 20)
-
-    x = gaussian(0, 12, 20)
-    expected = frechet_distance(*x, *gaussian(1, 12, 20))
-    for _ in range(3):
-        assert frechet_to(*x, cached_reference(folder, "a" * 64, make)) == expected
-    assert len(calls) == 1 and [f.name for f in folder.iterdir()] == ["a" * 64 + ".safetensors"]
-    cached_reference(folder, "b" * 64, make)
-    assert len(calls) == 2
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "pickle", "renamed"])
-def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: str) -> None:
-    file = tmp_path / f"{'a' * 64}.safetensors"
-    cached_reference(tmp_path, "a" * 64, lambda: gaussian(1, 12, 20))
-    raw = file.read_bytes()
-    if damage == "truncated":
-        file.write_bytes(raw[:-9])
-    elif damage == "flipped":
-        file.write_bytes(raw[:-20] + bytes([raw[-20] ^ 1]) + raw[-19:])
-    elif damage == "empty":
-        file.write_bytes(b"")
-    elif damage == "pickle":
-        torch.save({"mean": torch.zeros(12)}, file)
-    else:
-        cached_reference(tmp_path, "b" * 64, lambda: gaussian(2, 12, 20))
-        os.replace(tmp_path / f"{'b' * 64}.safetensors", file)
-    for _ in range(2):
-        found = cached_reference(tmp_path, "a" * 64, lambda: gaussian(1, 12, 20))
-        assert torch.equal(found.root, Reference.of(*gaussian(1, 12, 20)).root)
-    assert file.read_bytes() == raw and len(list(tmp_path.iterdir())) == 1
-
-
-def test_the_cache_refuses(tmp_path: Path) -> None:
-    for digest in ("", "../" + "a" * 61, "A" * 64, "a" * 64 + "\n"):
-        with pytest.raises(ValueError, match="64 hexadecimal digits"):
-            cached_reference(tmp_path, digest, lambda: gaussian(1, 3, 3))
-    with pytest.raises(ValueError, match="not finite"):
-        cached_reference(tmp_path, "a" * 64, lambda: (torch.zeros(3), torch.full((3, 3), math.nan)))
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").write_text("")
-    with pytest.raises(MibenchError, match="cannot write the reference statistics to .*file") as caught:
-        cached_reference(tmp_path / "file", "a" * 64, lambda: gaussian(1, 3, 3))
-    assert "\n" not in str(caught.value)
