@@ -1,9 +1,8 @@
 """Inception features of images: the space whose Fréchet distance is the FID.
 
 The network is pytorch-fid's InceptionV3, a port of the TensorFlow graph with which Heusel et al. (arXiv 1706.08500)
-defined the FID, up to its final average pooling. Its weights are not distributed with this package: `weights_file` says
-where they are looked for; nothing is downloaded unless asked for. Any other weights give another space, under another
-name.
+defined the FID, up to its final average pooling. Its weights are not part of this package, see `weights_file`, and are
+downloaded only on request. Other weights give a space of another name.
 """
 
 from __future__ import annotations
@@ -33,26 +32,26 @@ SIDE = 32
 """Pixels that images must have at least in height and width."""
 
 VARIABLE, DOWNLOAD = "MIBENCH_INCEPTION", "download"
-"""The environment variable that names the file of weights, and what it says for them to be fetched into torch's cache."""
+"""The environment variable that names the file of weights, and its value for a download into torch's cache."""
 
 
 def asked_for() -> bool:
-    """Whether the user has named weights, or asked for their download; where they are missing, that is then an error."""
+    """Whether the user has named weights or asked for their download; missing weights are then an error."""
     return bool(os.environ.get(VARIABLE))
 
 
 class Inception:
     """2048 features of images in [-1, 1]: pytorch-fid's InceptionV3, its final average pooling.
 
-    Images are clamped to [-1, 1], as those that are saved to files are, a grey one is repeated in all three channels,
-    and all are resized to 299x299 (bilinear, without antialiasing), as in pytorch-fid. The network runs in float32, TF32
-    and autocast off; batches of different sizes agree to rounding in float32.
+    Images are clamped to [-1, 1], as in files. Grey ones are repeated in all three channels. All are resized to 299x299
+    (bilinear, without antialiasing), as in pytorch-fid. The network runs in float32, with TF32 and autocast off. Batches of
+    different sizes agree to rounding in float32.
 
     Args:
         weights: the file of weights; else as `weights_file`.
         device: where the network runs.
-        batch: images per pass: the bound on memory, about 10 MB each on the CPU.
-        sha256: the digest that the weights must have. With another than pytorch-fid's the space is named
+        batch: images per pass; each takes about 10 MB on the CPU.
+        sha256: the digest of the weights. With another than pytorch-fid's the space is named
             ``inception-2048-<first 8 digits>`` and its distance is not the FID.
 
     Raises:
@@ -100,7 +99,7 @@ class Inception:
 
 @contextmanager
 def _no_tf32() -> Iterator[None]:
-    """Convolutions on a GPU in float32 proper; afterwards as before."""
+    """Convolutions on a GPU in full float32; afterwards as before."""
     cudnn: Any = torch.backends.cudnn
     conv = cudnn.conv
     before = conv.fp32_precision
@@ -115,9 +114,9 @@ def weights_file(path: str | os.PathLike[str] | None = None, *, url: str, sha256
     """The file of weights, its digest checked: the one given, else the one in torch's hub cache.
 
     Args:
-        path: a file; without it ``$MIBENCH_INCEPTION``, where "download" stands for fetching it into torch's cache.
-        url: where the weights come from; its last part is their name in the cache.
-        sha256: the digest that the file must have.
+        path: a file; without it ``$MIBENCH_INCEPTION``, where "download" stands for a download into torch's cache.
+        url: of the weights; its last part is their name in the cache.
+        sha256: the digest of the file.
 
     Raises:
         MibenchError: no such file, another digest, or the download fails; nothing is left half-written.

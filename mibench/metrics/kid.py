@@ -2,9 +2,9 @@
 
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),    k(a, b) = (<a, b>/D + 1)³
 
-Source: Bińkowski et al., Demystifying MMD GANs (arXiv 1801.01401), section 4 and appendix D. Unlike the Fréchet
-distance its expectation does not depend on the number of samples, so small sets compare with large ones; an estimate
-near 0 may be below it. On Inception features it is the KID; on others it has no name of its own.
+Source: Bińkowski et al., Demystifying MMD GANs (arXiv 1801.01401), section 4 and appendix D. Unlike that of
+the Fréchet distance, its expectation does not depend on the number of samples, so small sets compare with large ones.
+An estimate may be below 0. On Inception features it is called KID.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 __all__ = ["KernelDistance", "kid", "mmd2"]
 
 BLOCK = 1024
-"""Rows and columns of the kernel matrix at a time: the bound on memory, 8 MiB."""
+"""Rows and columns of the kernel matrix at a time, 8 MiB, to bound the memory."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class KernelDistance:
 
     Attributes:
         mean: of the estimates.
-        sd: their standard deviation (population form); subsets overlap, so it is not that of ``mean``.
-        subsets: how many there were.
-        size: the samples that each takes from either set.
+        sd: their standard deviation (population form). Subsets overlap, so it is not the standard error of ``mean``.
+        subsets: their number.
+        size: samples of either set in each subset.
     """
 
     mean: float
@@ -45,12 +45,12 @@ def kid(
     Args:
         x_features: (N, D), on any device; the kernel is computed there, in float64.
         y_features: (M, D).
-        subsets: how many; 1 where a subset would hold all samples of both sets.
-        size: the samples in a subset; N or M where that is smaller.
+        subsets: their number; 1 where a subset would hold all samples of both sets.
+        size: samples of either set in a subset, at most N and M.
         seed: of the subsets.
 
     Raises:
-        ValueError: subsets below 1, size below 2, or features as `mmd2` refuses them.
+        ValueError: subsets below 1, size below 2, or as `mmd2`.
     """
     if subsets < 1 or size < 2:
         raise ValueError(f"subsets must be at least 1 and size at least 2, not {subsets} and {size}")
@@ -71,7 +71,7 @@ def mmd2(x_features: Tensor, y_features: Tensor) -> float:
 
     Args:
         x_features: (N, D), N of at least 2, finite.
-        y_features: (M, D), M of at least 2, finite; it is moved to the device of the first.
+        y_features: (M, D), M of at least 2, finite; moved to the device of the first.
 
     Raises:
         ValueError: another shape, two different D, fewer than 2 samples, or a value that is not finite.
