@@ -148,8 +148,8 @@ def _indices(path: str, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64
                 if key not in file:
                     raise MibenchError(f"{path} holds no {key}")
                 groups.append(file[key])
-    except (OSError, ValueError, EOFError, TypeError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
-        raise MibenchError(f"{path} is no npz that can be read safely: {' '.join(str(error).split())[:120]}") from None
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, zlib.error, zipfile.BadZipFile):
+        raise MibenchError(f"{path} is no npz that can be read safely, or is damaged") from None
     both = np.concatenate([group.ravel() for group in groups])
     if not np.issubdtype(both.dtype, np.integer) or min(len(group.ravel()) for group in groups) < 10:
         raise MibenchError(f"{path} must hold at least 10 whole numbers under each name")

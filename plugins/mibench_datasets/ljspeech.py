@@ -46,9 +46,9 @@ class LJSpeech(Speech):
         """
         lists = [name for name in archive.names if name.split("/")[-1] == METADATA]
         if len(lists) != 1:
-            found = f"{len(lists)} files" if lists else "no file"
+            count = f"{len(lists)} files" if lists else "no file"
             raise MibenchError(
-                f"{archive.path} holds {found} {METADATA}; the layout of LJ Speech has one, beside wavs/"
+                f"{archive.path} holds {count} {METADATA}; the layout of LJ Speech has one, beside wavs/"
             )
         folder = lists[0].removesuffix(METADATA)
         try:
