@@ -150,7 +150,8 @@ class Attack(Component):
             ctx: noise, generated samples, shadow models.
 
         Returns:
-            For each setting, such as ``"t=0.1"``, a finite (B,) tensor.
+            For each setting, such as ``"t=0.1"``, a finite (B,) tensor. A setting's name has at most 40 letters, digits,
+            spaces and ``=.,_+-@:/``; there are at most 1000 settings.
 
         Raises:
             NotApplicable: where the attack cannot work on this model, with the reason.

@@ -36,7 +36,8 @@ class PIA(Attack):
         eps = model.at_rest(torch.zeros_like(x))
         eps[:, -1] = self.first_answer(model, model.at_rest(x))
         times = {f"t={time:g}": time * model.process.horizon for time in self.times}
-        return {setting: -self._size(model, x, model.noised(x, eps, t), t) for setting, t in times.items()}
+        # 0 − size and not −size: where the size is 0, the sign of the zero is part of the digest of the scores
+        return {setting: 0 - self._size(model, x, model.noised(x, eps, t), t) for setting, t in times.items()}
 
     def _sampled(self, model: Model, x: Tensor, ctx: Context) -> dict[str, Tensor]:
         """The mean over draws u_0 = (x, v), v ~ N(0, v_0), with u_t = E u_0 + L_driven (0, …, 0, ε_n); R (K + 1) evaluations.
