@@ -66,8 +66,8 @@ class CellFacts(Strict):
 
     def components(self) -> dict[str, ComponentFacts]:
         """Dataset, defense and, where there is one, attack, by kind."""
-        found = {"dataset": self.dataset, "defense": self.defense}
-        return found | ({"attack": self.attack} if self.attack else {})
+        parts = {"dataset": self.dataset, "defense": self.defense, "attack": self.attack}
+        return {kind: part for kind, part in parts.items() if part}
 
 
 class SplitFacts(Strict):

@@ -60,8 +60,8 @@ class Known:
 
     def _components(self, record: Record) -> dict[str, Component]:
         """The components of a record that are at hand, by kind."""
-        found = {kind: self.find(kind, record.labels[kind]) for kind in record.cell.components()}
-        return {kind: component for kind, component in found.items() if component}
+        components = {kind: self.find(kind, record.labels[kind]) for kind in record.cell.components()}
+        return {kind: component for kind, component in components.items() if component}
 
     def _stale(self, record: Record) -> Iterator[str]:
         for kind, spec in record.cell.components().items():

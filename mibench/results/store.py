@@ -59,15 +59,15 @@ class Store:
         """Refuse another format. A store without a number is new, or older than the numbers, which is format 1."""
         path = self.root / "format"
         try:
-            found = path.read_text(encoding="ascii", errors="replace").strip()
+            number = path.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
             if write:
                 write_text(path, f"{FORMAT}\n")
             return
-        if found != str(FORMAT):
+        if number != str(FORMAT):
             raise UsageError(
-                f"the store {self.root} is of format {found[:20]!r}, and this mibench reads format {FORMAT}; upgrade mibench, or "
-                "choose another store with --store"
+                f"the store {self.root} is of format {number[:20]!r}, and this mibench reads format {FORMAT}; upgrade "
+                "mibench, or choose another store with --store"
             )
 
     def folder(self, kind: str, key: str) -> Path:

@@ -43,9 +43,9 @@ def validate(folder: Path, known: Known | None = None) -> tuple[list[str], dict[
         except MibenchError as error:
             problems.append(f"records/{where}: {str(error).replace(str(path), 'this file')}")
             continue
-        found = [*_identity(where, record), *known.problems(record)]
-        found += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
-        problems += [f"records/{where}: {problem}" for problem in found]
+        lines = [*_identity(where, record), *known.problems(record)]
+        lines += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
+        problems += [f"records/{where}: {line}" for line in lines]
     return problems + [f"records/{line}" for line in _disagreements(records)], records
 
 

@@ -102,7 +102,7 @@ def _needed(store: Store, plans: list[Plan]) -> dict[str, set[str]]:
     for folder in {store.root / "records", *(plan.records for plan in plans)}:
         for path in folder.rglob("*.json"):
             with suppress(MibenchError):
-                _add(names, digests, read_record(path))
+                _add(names, digests, read_record(path, outdated=True))
     for plan in plans:
         for cell in plan.cells:
             names["models"] |= {cell.model_key} | {shadow.model_key for shadow in cell.shadows()}

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mibench.results import upgrade
 from mibench.results.record import digest_of, read_record
+from mibench.results.store import Store
+from mibench.suite.contents import contents
+from mibench.suite.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 QUICK = ROOT / "leaderboards" / "quick"
@@ -131,6 +135,14 @@ def test_what_cannot_be_computed_is_null_with_a_reason(old_record, cli, monkeypa
         assert chosen.tpr["0.1"].value is None and chosen.tpr["0.1"].reason == "not stored by metrics version 2"
         assert chosen.tpr["0.001"].reason.endswith("are needed") and chosen.fixed.accuracy.interval
     assert cli("leaderboard", old_record.parents[3])[0] == 0
+
+
+def test_the_store_keeps_what_an_outdated_record_needs(old_record, tmp_path):
+    store, key = Store(tmp_path / "store"), json.loads(old_record.read_text())["key"]
+    for name in (key, "0" * 64):
+        store.save("scores", name, {"x": torch.zeros(1)}, {})
+    listed = contents(store, [Plan([], tmp_path / "records", store)])
+    assert {artifact.path.name: artifact.needed for artifact in listed} == {key: True, "0" * 64: False}
 
 
 def no_ranks(attack):
