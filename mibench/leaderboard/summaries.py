@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mibench.metrics.auroc import auroc_score_interval, paired_test
 from mibench.results.figures import AttackMetrics
@@ -22,12 +23,12 @@ class Spread:
 
     values: tuple[float, ...]
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Their mean."""
         return statistics.fmean(self.values)
 
-    @property
+    @cached_property
     def sd(self) -> float | None:
         """Their sample standard deviation, None for a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
