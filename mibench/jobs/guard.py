@@ -60,10 +60,11 @@ def main(job: JobSpec, pipe: Connection) -> None:
         with contextlib.suppress(OSError):
             while watch.read(0):
                 pass
-            if ended and watch.ended:
-                ended = ended.model_copy(update=watch.ended.model_dump(include={"error", "out_of_memory"}))
-            if ended:
-                pipe.send_bytes(encode(ended))
+    if ended and watch.ended:
+        ended = ended.model_copy(update=watch.ended.model_dump(include={"error", "out_of_memory"}))
+    if ended:  # sent last, when the log is complete
+        with contextlib.suppress(OSError):
+            pipe.send_bytes(encode(ended))
 
 
 def _become_worker(job: JobSpec, guard: int, output: int, messages: int) -> None:
