@@ -67,8 +67,8 @@ def log_density(
         )
     reference = model.process.marginal(model.data_variance)
     if tolerance > 0:
-        found = [_adaptive(model, reference, state[None], vectors, weight, tolerance, k) for k, state in enumerate(u)]
-        end, rest = (torch.cat(parts) for parts in zip(*found, strict=True))
+        paths = [_adaptive(model, reference, state[None], vectors, weight, tolerance, k) for k, state in enumerate(u)]
+        end, rest = (torch.cat(parts) for parts in zip(*paths, strict=True))
     else:
         end, rest = _fixed(model, _path(model.process, reference, evaluations), u, vectors, weight)
     variance = model.process.prior.to(model.device).view(-1, *[1] * len(model.shape))

@@ -102,7 +102,7 @@ class Model:
         lost = (kernel.inverse[0, -1] * kernel.mean_coef[0]).abs().sum().item() * 2**-53
         if lost > 1e-3:
             raise MibenchError(
-                f"order {process.order} cannot be told from its noise at t_min = {process.t_min:g}: rounding the state to "
+                f"order {process.order} cannot be distinguished from its noise at t_min = {process.t_min:g}: rounding a state to "
                 f"double precision moves ε_n by {lost:.0e}; raise t_min or lower the order"
             )
 
