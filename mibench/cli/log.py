@@ -18,7 +18,7 @@ SHOWN = 12
 
 
 class _Entry(NamedTuple):
-    """What a log says on top of one of its cells or models: its title, and the path of its record."""
+    """A cell or model that the first lines of a log name; ``record`` is "" for a model."""
 
     title: str
     record: str
@@ -37,14 +37,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the last log of a cell's job; several cells that are meant are listed."""
+    """Print the last log of a cell's job; if several cells match, list them."""
     folder = open_store(args, write=False).root / "logs"
     entries = [entry for log in folder.glob("*.log") for entry in _entries(log)]
     found = _matching(entries, " ".join(args.cell))
     titles = sorted({entry.title for entry in found})
     if not titles:
         raise UsageError(
-            f"no log in {folder} is of {' '.join(args.cell)[:80]!r}; `mibench status SUITE` lists what failed"
+            f"no log in {folder} matches {' '.join(args.cell)[:80]!r}; `mibench status SUITE` lists the cells that failed"
         )
     if len(titles) > 1:
         for title in titles[:SHOWN]:
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _entries(log: Path) -> Iterator[_Entry]:
-    """The lines ``# title [record]`` on top of a log; one that cannot be read has none."""
+    """The first lines of a log, ``# title [record]``; none where it cannot be read."""
     with suppress(PermissionError), open(log, encoding="utf-8", errors="replace") as file:
         for line in file:
             if not line.startswith("# "):
@@ -67,7 +67,7 @@ def _entries(log: Path) -> Iterator[_Entry]:
 
 
 def _matching(entries: list[_Entry], text: str) -> list[_Entry]:
-    """The path of a record, else a whole title, else every word; a cell that never ran has the log of its model."""
+    """Entries that match a record's path, else a whole title, else all words; for a cell that never ran, its model."""
     words = _words(text)
     choices = (
         [entry for entry in entries if entry.record and Path(text).as_posix().endswith(entry.record)],

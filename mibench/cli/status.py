@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Count the cells by state, and list what is neither done nor missing, or with --cells all."""
+    """Count the cells by state; list those that are neither done nor missing, or all with --cells."""
     from mibench.leaderboard.text import columns
     from mibench.plugins import load
     from mibench.suite.plan import Plan
