@@ -1,7 +1,10 @@
 """What the tests share: one torch thread, and a store of their own."""
 
+import os
+
 import pytest
 import torch
+from third_party import Package, forget
 
 torch.set_num_threads(1)
 
@@ -23,3 +26,14 @@ def cli(capsys):
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch, cli):
+    """A package of a third party, installed for this test alone, and a suite of its methods."""
+    made = Package(tmp_path / "third-party", cli)
+    monkeypatch.syspath_prepend(made.module.parent)
+    monkeypatch.setenv("PYTHONPATH", str(made.module.parent), prepend=os.pathsep)  # for the workers
+    yield made
+    made.remove()
+    forget()
