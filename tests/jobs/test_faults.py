@@ -388,7 +388,7 @@ def test_a_ray_cluster_that_stands_and_shares_of_its_gpu(board, tmp_path):
 
 def unshare(script, *argv):
     """Run a shell script where it may mount file systems of its own."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).code:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("no file systems can be mounted here")
     command = ["unshare", "-Urm", "sh", "-c", script, "sh", *map(str, argv)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
