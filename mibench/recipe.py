@@ -12,44 +12,48 @@ __all__ = ["Recipe"]
 class Recipe(BaseModel):
     """A training recipe.
 
-    Attributes:
-        steps: optimiser steps.
-        batch: samples per step, drawn with replacement.
-        learning_rate: peak rate of Adam; cosine decay to 0 after a warm-up of 2 % of the steps.
-        ema: decay of the exponential moving average of the weights; the average is the model.
-        time_power: training times are T (t_min + (1 − t_min) U^power), U uniform.
-        log_snr: mean and standard deviation of the log-SNR at the training times, normal within the process' range (2206.00364,
-            table 1, for every process alike); None for times by ``time_power``.
-        clip: largest norm of the gradient.
-        network: a residual MLP, or a U-Net of one of two sizes for images and mels.
-        width, depth: of the residual MLP.
-        fourier: random Fourier features of the input, 0 for none.
-        fourier_scale: standard deviation of their frequencies, for inputs of unit scale.
-        augment: how images are varied in training, "flip" and "crop" (``mibench.diffusion.pool``); "flip+crop" is a way to
-            write it.
-        precision: of the network's forward and backward pass in training, by autocast; weights are float32 in both.
-
-    What came after the first records is in a dump only where it differs from its default, so that their keys stay.
+    A field that came after the first records is in a dump only where it differs from its default, so that their keys stay.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    steps: int = Field(5000, ge=1, le=10_000_000)
-    batch: int = Field(64, ge=1, le=65536)
-    learning_rate: float = Field(2e-3, gt=0, le=1)
-    ema: float = Field(0.995, ge=0, lt=1)
-    time_power: float = Field(1.0, ge=1, le=10)
-    log_snr: tuple[float, Annotated[float, Field(gt=0, le=100)]] | None = Field(
-        None, exclude_if=lambda pair: pair is None
+    steps: int = Field(5000, ge=1, le=10_000_000, description="optimiser steps")
+    batch: int = Field(64, ge=1, le=65536, description="samples per step, drawn with replacement")
+    learning_rate: float = Field(
+        2e-3, gt=0, le=1, description="peak rate of Adam; a warm-up of 2 % of the steps, then cosine decay to 0"
     )
-    clip: float = Field(1.0, gt=0)
-    network: Literal["mlp", "unet-tiny", "unet-cifar"] = "mlp"
-    width: int = Field(256, ge=8, le=8192)
-    depth: int = Field(3, ge=1, le=64)
-    fourier: int = Field(0, ge=0, le=4096)
-    fourier_scale: float = Field(6.0, gt=0)
-    augment: tuple[Literal["flip", "crop"], ...] = Field((), exclude_if=lambda names: not names)
-    precision: Literal["fp32", "bf16"] = Field("fp32", exclude_if=lambda name: name == "fp32")
+    ema: float = Field(
+        0.995, ge=0, lt=1, description="decay of the moving average of the weights; the average is the model"
+    )
+    time_power: float = Field(
+        1.0, ge=1, le=10, description="training times are T (t_min + (1 − t_min) U^time_power), U uniform in [0, 1]"
+    )
+    log_snr: tuple[float, Annotated[float, Field(gt=0, le=100)]] | None = Field(
+        None,
+        exclude_if=lambda pair: pair is None,
+        description="mean and standard deviation of the log-SNR at the training times, normal within the process' range, "
+        "for every process alike (arXiv 2206.00364, table 1); without it times follow time_power",
+    )
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    network: Literal["mlp", "unet-tiny", "unet-cifar"] = Field(
+        "mlp", description="a residual MLP, or a U-Net of one of two sizes, for images and mels"
+    )
+    width: int = Field(256, ge=8, le=8192, description="width of the residual MLP")
+    depth: int = Field(3, ge=1, le=64, description="number of blocks of the residual MLP")
+    fourier: int = Field(0, ge=0, le=4096, description="random Fourier features of the MLP's input, 0 for none")
+    fourier_scale: float = Field(
+        6.0, gt=0, description="standard deviation of their frequencies, for inputs of unit scale"
+    )
+    augment: tuple[Literal["flip", "crop"], ...] = Field(
+        (),
+        exclude_if=lambda names: not names,
+        description='how images are varied in training; also written "flip+crop"',
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        exclude_if=lambda name: name == "fp32",
+        description="of the network's forward and backward pass in training (autocast); the weights are float32",
+    )
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -20,14 +20,14 @@ __all__ = ["Cell", "CellSpec", "Utility"]
 
 
 class Utility(BaseModel):
-    """How utility is measured: how many samples, network evaluations per sample, and the sampler with its grid of times."""
+    """How samples are drawn, with which utility is measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(1000, ge=100, le=1_000_000)
-    evaluations: int = Field(50, ge=2, le=100_000)
-    method: Method = "multistep"
-    grid: Grid = "quadratic"
+    samples: int = Field(1000, ge=100, le=1_000_000, description="how many samples are drawn from each model")
+    evaluations: int = Field(50, ge=2, le=100_000, description="network evaluations per sample")
+    method: Method = Field("multistep", description="the sampler")
+    grid: Grid = Field("quadratic", description="how the sampler's times lie between the horizon and t_min")
 
 
 @dataclass(frozen=True)

@@ -29,32 +29,36 @@ ROOT = "leaderboards"
 
 
 class Suite(BaseModel):
-    """The content of a suite file; names are as on the command line.
-
-    Attributes:
-        recipe: training recipe by dataset name, on top of the dataset's own.
-        checkpoints: shares of the training after which the model is also measured; it always is at the end.
-        baseline: the defense that the board compares the others with; the first one where it is left out.
-        controls: whether the exact model (first seed only), the exact model of fresh data and the blind attacks are added.
-        blind: attacks that never query a model; if one succeeds, members and non-members differ in distribution.
-        utility: how samples are drawn and measured.
-    """
+    """The content of a suite file; names are as on the command line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str = "mibench"
-    description: str = ""
-    datasets: list[str] = Field(min_length=1)
-    defenses: list[str] = Field(min_length=1)
-    attacks: list[str] = Field(min_length=1)
-    seeds: list[int] = Field(default=[0], min_length=1)
-    model: ModelKind = "trained"
-    checkpoints: list[Annotated[float, Field(gt=0, lt=1)]] = []
-    baseline: str | None = None
-    controls: bool = True
-    blind: list[str] = ["blind"]
-    recipe: dict[str, dict[str, Any]] = {}
-    utility: Utility = Utility()
+    title: str = Field("mibench", description="of the board")
+    description: str = Field("", description="a paragraph under the title; Markdown")
+    datasets: list[str] = Field(min_length=1, description='such as "digits:members=200"')
+    defenses: list[str] = Field(min_length=1, description='such as "hold3"')
+    attacks: list[str] = Field(min_length=1, description='such as "pia:p=2"; each runs on each defense')
+    seeds: list[int] = Field(default=[0], min_length=1, description="of split, training and noise; 0 or more")
+    model: ModelKind = Field(
+        "trained", description="exact is the optimal model of the members, fresh that of data that nobody attacks"
+    )
+    checkpoints: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [], description="shares of the training after which the model is also measured; it always is at the end"
+    )
+    baseline: str | None = Field(
+        None, description="the defense that the board compares the others with; the first one by default"
+    )
+    controls: bool = Field(
+        True,
+        description="whether the exact model (first seed), the exact model of fresh data and the blind attacks are added",
+    )
+    blind: list[str] = Field(
+        ["blind"], description="attacks that never query a model; if one succeeds, the split itself is not clean"
+    )
+    recipe: dict[str, dict[str, Any]] = Field(
+        {}, description="training recipe by name of a dataset, on top of the dataset's own"
+    )
+    utility: Utility = Field(Utility(), description="how samples are drawn and measured")
 
 
 @dataclass(frozen=True)
