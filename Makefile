@@ -21,6 +21,7 @@ check: .venv/installed
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mibench validate
 	$(BIN)/mibench leaderboard --check
+	$(BIN)/python docs/generate.py --check
 
 quick: .venv/installed
 	$(BIN)/mibench run leaderboards/quick/suite.toml --workers 2

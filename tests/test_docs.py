@@ -2,13 +2,18 @@
 
 import argparse
 import importlib
+import json
+import pkgutil
 import re
+import runpy
 import shlex
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
+import mibench
 from mibench import IMAGE, Attack
 from mibench.cli.__init__ import COMMANDS
 from mibench.context import Context
@@ -16,7 +21,9 @@ from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench.names import build
 from mibench.plugins import load
+from mibench.recipe import Recipe
 from mibench.seeds import generator
+from mibench.suite.suite import Suite
 from mibench_attacks import ATTACKS
 
 ROOT = Path(__file__).parent.parent
@@ -133,17 +140,46 @@ def test_what_is_named_exists(name):
     if not name.startswith("mibench."):
         assert (ROOT / name).exists()
         return
-    module, _, attribute = name.rpartition(".")
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        assert hasattr(importlib.import_module(module), attribute)
+    pkgutil.resolve_name(name)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_lines_of_prose_are_short(path):
     long = [number for number, line, code in lines(path) if len(line) > 100 and not code and line[0] not in "|!"]
     assert not long, f"{path.name}: wrap the lines {long} at 100 columns"
+
+
+GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+
+@pytest.mark.parametrize("path", GENERATE["pages"](), ids=lambda path: path.name)
+def test_generated_pages_are_current(path):
+    current = GENERATE["pages"]()[path]
+    assert path.read_text(encoding="utf-8") == current, "run python docs/generate.py"
+
+
+def test_the_python_page_has_every_public_name():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^### `mibench\.(\w+)`$", page, re.MULTILINE)) == sorted(mibench.__all__)
+
+
+def test_every_key_of_suites_and_records_is_described():
+    schemas = [Suite.model_json_schema(), Recipe.model_json_schema(), GENERATE["record_schema"]()]
+    for schema in schemas:
+        for part in (schema, *schema.get("$defs", {}).values()):
+            bare = [name for name, field in part["properties"].items() if not field.get("description")]
+            assert not bare, f"{part['title']}: {bare}"
+
+
+def test_committed_records_follow_the_schema():
+    schema = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    paths = sorted((ROOT / "leaderboards").rglob("records/**/*.json"))[::20]
+    assert len(paths) > 100
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        validator.validate(record)
+    assert not validator.is_valid({**record, "seconds": "1"}) and not validator.is_valid({**record, "new": 1})
 
 
 def test_there_is_something_to_check():

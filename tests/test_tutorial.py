@@ -5,12 +5,9 @@ import runpy
 import shlex
 from pathlib import Path
 
-from mibench.cli import main
+from pages import blocks
 
-PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
-BLOCKS = re.compile(
-    r"(?:^\*\*`(?P<file>[^`]+)`\*\*\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+from mibench.cli import main
 
 
 def call(command, capsys):
@@ -34,7 +31,7 @@ def masked(text):
 def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ran = 0
-    for block in BLOCKS.finditer(PAGE.read_text(encoding="utf-8")):
+    for block in blocks("tutorial.md"):
         if block["file"]:
             path = Path(block["file"])
             path.parent.mkdir(exist_ok=True)

@@ -103,7 +103,7 @@ def records(*suites: str | Path) -> DataFrame:
 
     folders = [load_suite(str(suite)).folder for suite in suites or all_suites()]
     frames = [frame_of(read_folder(folder), folder) for folder in folders]
-    return pd.concat(frames, ignore_index=True) if frames else frame_of([], Path())
+    return pd.concat(frames, ignore_index=True).infer_objects() if frames else frame_of([], Path())
 
 
 def frame_of(found: list[tuple[Path, Record]], folder: Path) -> DataFrame:

@@ -6,7 +6,6 @@ import base64
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from mibench.kinds import Tier
 from mibench.results.facts import Strict, optional
@@ -36,7 +35,13 @@ the threshold can be computed; the interval of the AUROC and the TPRs are kept u
 
 
 class Estimate(Strict):
-    """A number with its 95 % interval, or null with the reason why it could not be computed."""
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the number, None where it cannot be computed.
+        interval: its lower and upper end, where there is one.
+        reason: why there is no value.
+    """
 
     value: float | None
     interval: tuple[float, float] | None = None
@@ -59,7 +64,14 @@ class Threshold(Strict):
 
 
 class Setting(Strict):
-    """What an attack reaches at one of its settings, on the evaluation split."""
+    """What an attack reaches at one of its settings, on the evaluation split.
+
+    Attributes:
+        setting: its name, such as "t=0.1".
+        auroc: the probability that a member scores above a non-member, ties counting half.
+        tpr: the true positive rate at each false positive rate, such as "0.01".
+        fixed: what it reaches at the threshold that was chosen on the calibration split.
+    """
 
     setting: str
     auroc: Estimate
@@ -68,7 +80,7 @@ class Setting(Strict):
 
 
 class AttackMetrics(Strict):
-    """Privacy.
+    """Privacy: what the scores of an attack say.
 
     Attributes:
         settings: the AUROC of every setting on the calibration and on the evaluation split.
@@ -80,6 +92,8 @@ class AttackMetrics(Strict):
         tier: what the attacker must have, see ``Attack.tier``.
         adaptive: whether the attack was made for this kind of defense.
         version: of the metrics; a record of an older one is upgraded, see ``mibench.results.upgrade``.
+        members, nonmembers: how many samples the attack was evaluated on.
+        scores: sha256 of the file of raw scores.
     """
 
     settings: dict[str, tuple[float, float]]
@@ -92,7 +106,7 @@ class AttackMetrics(Strict):
     version: int = METRICS
     members: int
     nonmembers: int
-    scores: str = Field(description="sha256 of the raw scores")
+    scores: str
 
     def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``ranks`` of members and non-members as arrays, see ``unpacked``."""
@@ -121,6 +135,7 @@ class Distances(Strict):
     """Fréchet distances to the reference in one named feature space.
 
     Attributes:
+        space: the name of the feature space.
         distance: of the model's samples.
         copies: of resampled members.
         gauss: of a Gaussian with the members' mean and covariance, clipped to their range.
@@ -140,12 +155,15 @@ class Distances(Strict):
 
 
 class UtilityMetrics(Distances):
-    """Utility, in the feature space of the data's modality, all with ``n`` samples.
+    """Utility: distances in the feature space of the data's modality, all with ``n`` samples.
 
     Attributes:
+        n: how many samples of the model were measured.
+        reference: how many samples they were compared with.
         inception: the same distances with Inception features, for images where their weights were at hand.
         copied: share of samples nearer to a member than all but 1 % of the reference are.
         members_distance: of the model's samples to the members.
+        samples: sha256 of the file of samples.
     """
 
     n: int
@@ -153,4 +171,4 @@ class UtilityMetrics(Distances):
     inception: Distances | None = optional()
     copied: float
     members_distance: float
-    samples: str = Field(description="sha256 of the samples")
+    samples: str

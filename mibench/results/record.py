@@ -55,17 +55,22 @@ class Record(Strict):
     """One cell's result.
 
     Attributes:
+        format: of this file; it is raised when older versions of mibench could not read it.
         key: identifies the cell, ``mibench.suite.cells.Cell.key``.
         status: "done" with the figures of an attack or of the samples; "n/a" where the attack cannot work on this model;
             "failed"; "outdated" where ``read_record`` leaves out figures of older metrics, never in a file.
         reason: why there are no figures.
         labels: the names of dataset, defense and attack ("utility" for samples), as on the command line.
-        cell, model: what the cell was. A model that could not be made has no digest, and the key is that of no weights.
-        split, cost, environment: of every cell that has not failed.
-        attack, utility: the figures.
+        cell: the components, the seed and the recipe.
+        model: the model under attack. If it could not be made it has no digest, and ``key`` is computed without one.
+        split: the sizes of members, non-members and reference; None where the cell failed.
+        cost: how often the network was evaluated; None where the cell failed.
+        environment: where it was computed; None where the cell failed.
+        attack: privacy; None in the record of a model's samples.
+        utility: how good the model's samples are; None in the record of an attack.
         code: digest of the source of dataset, defense and attack (``mibench.plugins.code_digest``); older records have none.
         seconds: that the cell took, training excepted.
-        digest: of everything else in the record.
+        digest: sha256 of everything else in the record.
     """
 
     format: Literal[1] = 1

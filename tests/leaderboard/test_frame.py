@@ -60,6 +60,13 @@ def test_a_suite_without_records_has_the_same_columns(tmp_path: Path) -> None:
     assert list(mibench.records(tmp_path).columns) == list(COLUMNS)
 
 
+def test_figures_are_numbers_beside_a_suite_without_records(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "empty" / "suite.toml").write_text(SUITE)
+    frame = mibench.records(folder, folder / "empty")
+    assert set(frame[["calibrated_auroc", "fd"]].dtypes.astype(str)) == {"float64"}
+
+
 def test_pandas_is_loaded_when_it_is_needed() -> None:
     code = (
         "import sys, mibench, mibench.cli.run, mibench.cli.cache; mibench.records; assert 'pandas' not in sys.modules"
