@@ -12,6 +12,8 @@ from pathlib import Path
 from mibench.leaderboard.board import Board, open_board
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.text import markdown_table, rate
+from mibench.plugins import load
+from mibench.results.known import Known
 
 ROOT = Path(__file__).parent.parent
 CARDS = ROOT / "docs" / "attacks.md"
@@ -34,7 +36,8 @@ def control_table(board: Board) -> str:
 def main(check: bool) -> int:
     """Fill in the table, or compare."""
     text = CARDS.read_text(encoding="utf-8")
-    filled = TABLE.sub(control_table(open_board(ROOT / "leaderboards" / "attacks")).replace("\\", r"\\"), text)
+    board = open_board(ROOT / "leaderboards" / "attacks", Known.of(load()))
+    filled = TABLE.sub(control_table(board).replace("\\", r"\\"), text)
     if check:
         return int(filled != text)
     CARDS.write_text(filled, encoding="utf-8")

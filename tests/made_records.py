@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mibench.leaderboard.board import Board, open_board
 from mibench.metrics.auroc import auroc, auroc_interval
 from mibench.metrics.scores import ranks
 from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold, UtilityMetrics, packed
+from mibench.results.known import Known
 from mibench.results.record import Record, record_path, write_record
 
 MEMBERS, NONMEMBERS = 80, 320
@@ -23,6 +25,13 @@ ENVIRONMENT = {
     "scoring_batch": 512,
     "deterministic": True,
 }
+KNOWN = Known(
+    {("dataset", "digits"): 1}
+    | {("defense", name): 1 for name in ("vp", "ve", "hold3", "added", "zero")}
+    | {("attack", name): 1 for name in ("loss", "pia", "blind", "guess", "loss:draws=8,times=[0.1,0.2]")}
+)
+"""Registered components for all records made here."""
+
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -70,6 +79,11 @@ def cell_facts(labels: dict[str, str], seed: int = 0, model: str = "trained", ch
     what = {kind: {"name": name, "version": 1, "options": {}} for kind, name in labels.items() if name != "utility"}
     recipe = {"recipe": {"steps": 10}} if model == "trained" else {}
     return {**what, **recipe, "seed": seed, "model": model, "checkpoint": checkpoint}
+
+
+def board_of(folder: Path) -> Board:
+    """The board of records that were made here."""
+    return open_board(folder, KNOWN)
 
 
 def put(

@@ -2,13 +2,133 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
+import pytest
 from third_party import Package
 
+CALM, BRISK = "| `calm`", "| `brisk`"
 
-def test_its_methods_are_listed_and_run(package: Package) -> None:
-    assert "acme (acme 1.0): defense calm, defense brisk, attack direct, attack late" in package.run("plugins")[1]
-    code, out, err = package.run("run", package.suite)
-    assert code == 0 and "4 of 4 cells done, 4 now" in out, err
-    package.remove()
-    code, _, err = package.run("run", package.suite)
-    assert code == 2 and "unknown defense 'calm'" in err
+
+@pytest.fixture
+def ran(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package with the records of its suite, which are made once, and of a second attack that the suite does not list."""
+    kept = tmp_path_factory.getbasetemp() / "acme-records"
+    if not kept.exists():
+        code, out, err = package.run("run", package.suite, "--attack", "late")
+        assert code == 0 and "6 of 6 cells done, 6 now" in out, err
+        shutil.copytree(package.suite / "records", kept)
+    shutil.copytree(kept, package.suite / "records", dirs_exist_ok=True)
+    return package
+
+
+@pytest.fixture
+def listed(ran: Package) -> Package:
+    """The same without the records of the second attack."""
+    for path in ran.suite.rglob("late-*.json"):
+        path.unlink()
+    return ran
+
+
+def board(package: Package) -> str:
+    """The page of the suite, without the spaces that align its columns."""
+    assert package.run("leaderboard", package.suite)[0] == 0
+    return re.sub(" +", " ", (package.suite / "README.md").read_text())
+
+
+def figures(page: str, defense: str) -> list[str]:
+    """The row of a defense in the main table."""
+    return next(line.split(" | ") for line in page.splitlines() if line.startswith(defense))
+
+
+def check(package: Package) -> str:
+    """What --check says of a page that is as it would be written; nothing if all is well."""
+    code, out, _ = package.run("leaderboard", package.suite, "--check")
+    assert code == (0 if "up to date" in out else 1) and "differs from its records" not in out
+    return "" if code == 0 else out
+
+
+def test_its_methods_are_listed_and_what_they_made_is_sound(listed: Package) -> None:
+    assert "acme (acme 1.0): defense calm, defense brisk, attack direct, attack late" in listed.run("plugins")[1]
+    page = board(listed)
+    assert "4 of 4 cells are done." in page and "could not be checked" not in page and "[^1]" not in page
+    assert figures(page, BRISK)[2] != "–" and not check(listed)
+    assert listed.run("validate", listed.suite)[:2] == (0, f"{listed.suite}: sound\n")
+
+
+def test_records_of_an_older_version_are_counted_and_in_no_figure(listed: Package) -> None:
+    listed.set_version("direct", 2)
+    page = board(listed)
+    reason = "attack direct was at version 1 and is now at 2"
+    assert f"\n\n**2 records are stale** and in no figure: {reason} (2). Run `mibench run" in page
+    assert "2 of 4 cells are done." in page and figures(page, CALM)[1:3] == ["–", "–"] == figures(page, BRISK)[1:3]
+    assert f"2 records are stale and in no figure: {reason} (2)" in check(listed)
+    code, out, _ = listed.run("validate", listed.suite)
+    assert code == 1 and out.count(f"is stale: {reason}; run the suite again") == 2 and "sound" not in out
+
+
+def test_two_versions_of_an_attack_are_never_compared(listed: Package) -> None:
+    """One defense is run again at the new version; with the package or without, the record of the other is stale."""
+    listed.set_version("direct", 2)
+    suite = listed.suite / "suite.toml"
+    both = suite.read_text()
+    suite.write_text(both.replace(', "brisk"', ""))
+    assert "2 of 2 cells done, 1 now" in listed.run("run", listed.suite)[1]
+    suite.write_text(both)
+    pages = [board(listed)]
+    listed.remove()
+    pages.append(board(listed))
+    for page in pages:
+        assert "**1 record is stale** and in no figure: attack direct was at version 1 and is now at 2 (1)" in page
+        assert "3 of 4 cells are done." in page
+        assert figures(page, CALM)[1].startswith("**") and figures(page, BRISK)[1:3] == ["–", "–"]
+    assert "could not be checked" not in pages[0] and "**3 records could not be checked**" in pages[1]
+
+
+def test_a_defense_of_an_older_version_leaves_its_row_empty(listed: Package) -> None:
+    listed.set_version("brisk", 3)
+    page = board(listed)
+    assert "**2 records are stale** and in no figure: defense brisk was at version 1 and is now at 3 (2)." in page
+    assert figures(page, CALM)[1].startswith("**") and set(figures(page, BRISK)[1:3]) == {"–"}
+
+
+def test_other_defaults_at_the_same_version_are_stale(listed: Package) -> None:
+    listed.edit('    published = "t_min"\n', '    published = "t_min"\n    p: float = 2.0\n')
+    reason = "its attack is not the one that its label direct names"
+    assert f"**2 records are stale** and in no figure: {reason} (2)." in board(listed)
+    assert f"is stale: {reason}" in listed.run("validate", listed.suite)[1]
+
+
+def test_records_beside_the_list_are_counted_and_marked(ran: Package) -> None:
+    page = board(ran)
+    assert "4 of 4 cells are done." in page and "\n\n**2 records are unlisted**: attack `late` is shown" in page
+    assert (
+        "\n| `late`[^1] | " in page and "\n| `direct` | " in page and "[^1]: It is not in the suite's list.\n" in page
+    )
+    assert "2 records are unlisted: attack late" in check(ran)
+
+
+def test_what_was_made_by_an_uninstalled_package_is_unknown(listed: Package) -> None:
+    listed.remove()
+    page = board(listed)
+    names = "attack direct, defense brisk, defense calm are not registered"
+    assert f"**4 records could not be checked** and may be stale: {names}. Install the plugin" in page
+    assert "\n| `direct`[^1] | " in page and "[^1]: Its records may be stale." in page
+    assert f"4 records could not be checked and may be stale: {names}" in check(listed)
+    code, out, _ = listed.run("validate", listed.suite)
+    assert code == 1 and f"4 records could not be checked: {names}; install the plugin or give --plugin" in out
+    assert "sound" not in out
+    listed.install("1.1")
+    assert listed.run("validate", listed.suite)[0] == 0
+
+
+def test_a_file_says_what_is_current(listed: Package) -> None:
+    """Given with --plugin, instead of the package."""
+    file = listed.suite / "acme_file.py"
+    file.write_text(listed.module.read_text())
+    listed.remove()
+    assert listed.run("validate", listed.suite, "--plugin", file)[0] == 0
+    assert listed.run("leaderboard", listed.suite, "--plugin", file)[0] == 0
+    assert listed.run("leaderboard", listed.suite, "--plugin", file, "--check")[0] == 0
+    assert "4 done" in listed.run("status", listed.suite, "--plugin", file)[1]

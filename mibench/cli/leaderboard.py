@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mibench.cli.common import SUITE
-from mibench.errors import UsageError
+from mibench.cli.common import SUITE, add_plugins
+from mibench.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from mibench.leaderboard.board import Board
 
 __all__ = ["arguments", "folders", "main"]
 
@@ -15,8 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", nargs="?", help=f"{SUITE} (default: every suite there)")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a README.md differs from its records"
+        "--check",
+        action="store_true",
+        help="write nothing; exit with 1 if a README.md differs from its records, or where these are stale, outdated, not "
+        "in the suite's list, or of methods that are not registered",
     )
+    add_plugins(parser)
 
 
 def folders(suite: str | None) -> list[Path]:
@@ -33,26 +41,29 @@ def folders(suite: str | None) -> list[Path]:
 
 def main(args: argparse.Namespace) -> int:
     """Render, or compare."""
+    from mibench.leaderboard.board import open_board
     from mibench.leaderboard.markdown import check
+    from mibench.plugins import load
+    from mibench.results.known import Known
 
-    worst = 0
+    known, problems = Known.of(load(tuple(args.plugin))), 0
     for folder in folders(args.suite):
-        if args.check:
-            difference = check(folder)
-            print(f"{folder}: {difference or 'up to date'}")
-            worst = max(worst, int(difference is not None))
-        else:
-            _write(folder)
-    return worst
+        board = open_board(folder, known)
+        if not args.check:
+            _write(folder, board)
+            continue
+        found = check(folder, board)
+        problems += len(found)
+        for line in found or ["up to date"]:
+            print(one_line(f"{folder}: {line}"))
+    return 1 if problems else 0
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, board: Board) -> None:
     """Write a suite's README and its pictures."""
     from mibench.files import write_text
-    from mibench.leaderboard.board import open_board
     from mibench.leaderboard.markdown import TRADEOFF, TRAINING, pictures, render
 
-    board = open_board(folder)
     write_text(folder / "README.md", render(folder, board))
     print(f"wrote {folder / 'README.md'}")
     if wanted := pictures(board):

@@ -9,17 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from mibench.kinds import Tier
 from mibench.leaderboard.frame import frame_of
+from mibench.leaderboard.selection import Selection, select
 from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
-from mibench.names import split_list
-from mibench.recipe import Recipe
 from mibench.results.figures import AttackMetrics
 from mibench.results.folder import UTILITY, read_folder
-from mibench.results.record import Record
-from mibench.suite.suite import Suite, checkpoint_steps, load_suite
+from mibench.results.known import Known
+from mibench.suite.suite import load_suite
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,6 +28,8 @@ TIERS: tuple[Tier, ...] = ("samples", "network", "weights", "shadows")
 
 DONE = ("done", "n/a")
 """The status of a record that enters figures. Others, such as "failed", are counted and named instead."""
+
+KINDS = ("dataset", "defense", "attack")
 
 CellName = tuple[str, str, str]
 """Dataset, defense and attack ("utility" for measures of samples)."""
@@ -57,20 +56,17 @@ class Board:
     """The records of a suite, seen at one kind of model and one checkpoint.
 
     Args:
-        suite: what the suite file says.
-        frame: its records, see ``mibench.leaderboard.frame``; the seeds of a cell are in the suite's order.
-        excluded: how many records are not shown, by what about them the suite does not ask for.
+        selection: the suite, and which of its records are shown.
+        frame: these records, see ``mibench.leaderboard.frame``; the seeds of a cell are in the suite's order.
         model_kind: the kind of model that the members speak of; the suite's by default.
         checkpoint: the training step that they speak of, 0 for the end.
     """
 
-    def __init__(
-        self, suite: Suite, frame: DataFrame, excluded: dict[str, int], model_kind: str = "", checkpoint: int = 0
-    ) -> None:
-        self.suite = suite
+    def __init__(self, selection: Selection, frame: DataFrame, model_kind: str = "", checkpoint: int = 0) -> None:
+        self.selection = selection
+        self.suite = selection.suite
         self.frame = frame
-        self.excluded = excluded
-        self.model_kind = model_kind or suite.model
+        self.model_kind = model_kind or self.suite.model
         self.checkpoint = checkpoint
         self._views: dict[tuple[str, int], Board] = {(self.model_kind, checkpoint): self}
         self._values: dict[str, dict[CellName, tuple[Any, ...]]] = {}
@@ -79,7 +75,7 @@ class Board:
     def at(self, model_kind: str, checkpoint: int = 0) -> Board:
         """The same board at another kind of model or checkpoint."""
         if (model_kind, checkpoint) not in self._views:
-            view = Board(self.suite, self.frame, self.excluded, model_kind, checkpoint)
+            view = Board(self.selection, self.frame, model_kind, checkpoint)
             view._views = self._views
             self._views[model_kind, checkpoint] = view
         return self._views[model_kind, checkpoint]
@@ -99,13 +95,13 @@ class Board:
     @cached_property
     def _cells(self) -> list[CellName]:
         """The cell of each row of ``done``."""
-        return list(zip(*(self.done[name].tolist() for name in ("dataset", "defense", "attack")), strict=True))
+        return list(zip(*(self.done[name].tolist() for name in KINDS), strict=True))
 
     @cached_property
     def outcomes(self) -> dict[CellName, list[tuple[str, str | None]]]:
         """Status and reason of each record of a cell."""
         found: dict[CellName, list[tuple[str, str | None]]] = {}
-        columns = [self.rows[name] for name in ("dataset", "defense", "attack", "status", "reason")]
+        columns = [self.rows[name] for name in (*KINDS, "status", "reason")]
         for dataset, defense, attack, status, reason in zip(*columns, strict=True):
             found.setdefault((dataset, defense, attack), []).append((status, reason))
         return dict(sorted(found.items()))
@@ -173,15 +169,17 @@ class Board:
     # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def progress(self) -> tuple[int, int]:
-        """How many of the suite's cells have a record at the end of training, and how many there should be."""
+        """How many of the suite's cells have a current record at the end of training, and how many there should be."""
         suite, records = self.suite, self.values("record")
         cells = [(s, d, a) for s in suite.datasets for d in suite.defenses for a in (UTILITY, *suite.attacks)]
         return sum(len(records.get(cell, ())) for cell in cells), len(cells) * len(suite.seeds)
 
     @property
     def other_count(self) -> int:
-        """How many records there are of other kinds of model and of checkpoints."""
-        return int(self.frame["status"].isin(DONE).sum()) - len(self.done)
+        """How many of the records that the suite lists are of other kinds of model and of checkpoints."""
+        rows = self.frame[self.frame["status"].isin(DONE)].drop(index=self.done.index)
+        parts = zip(*(rows[kind] for kind in KINDS), strict=True)
+        return sum(all(map(self.selection.is_listed, KINDS, labels)) for labels in parts)
 
     def count(self, status: str) -> int:
         """How many records have this status, whatever the kind of model."""
@@ -237,61 +235,18 @@ class Board:
         return points
 
 
-def open_board(folder: Path) -> Board:
-    """Read a suite and those of its records that were made as it says.
+def open_board(folder: Path, known: Known) -> Board:
+    """Read a suite and those of its records that it asks for and that are current.
+
+    Args:
+        folder: of the suite.
+        known: the registered components, which say what is current.
 
     Raises:
-        MibenchError: where either cannot be read.
+        MibenchError: where the suite or a record cannot be read.
     """
-    found = read_folder(folder)
-    suite = _as_labelled(load_suite(str(folder)).suite, [record for _, record in found])
-    why = [_not_asked_for(suite, record) for _, record in found]
-    shown = [pair for pair, reason in zip(found, why, strict=True) if reason is None]
-    shown.sort(key=lambda pair: suite.seeds.index(pair[1].cell.seed))
-    excluded: dict[str, int] = {}
-    for reason in filter(None, why):
-        excluded[reason] = excluded.get(reason, 0) + 1
-    return Board(suite, frame_of(shown, folder), excluded)
-
-
-def _not_asked_for(suite: Suite, record: Record) -> str | None:
-    """What about a record the suite does not ask for. Any defense and attack is fine: that is how rows are added."""
-    cell = record.cell
-    if cell.seed not in suite.seeds:
-        return "another seed"
-    if cell.model == "trained":
-        recipe = cell.recipe or {}
-        if not _agrees(recipe, suite.recipe.get(cell.dataset.name, {})):
-            return "another recipe"
-        if cell.checkpoint not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
-            return "another checkpoint"
-    if cell.utility not in (None, suite.utility.model_dump(mode="json")):
-        return "another measure of utility"
-    return None
-
-
-def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a recipe has what a suite asks for, however that is written."""
-    try:
-        return Recipe(**{**recipe, **asked}) == Recipe(**recipe)
-    except ValidationError:
-        return False
-
-
-def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
-    """The suite with its names as the records write them: the order of options does not matter."""
-
-    def parts(text: str) -> tuple[str, frozenset[str]]:
-        name, _, options = text.partition(":")
-        return name.strip(), frozenset(split_list(options))
-
-    changes: dict[str, Any] = {}
-    for kind in ("dataset", "defense", "attack"):
-        labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
-        changes[f"{kind}s"] = [labels.get(parts(text), text) for text in getattr(suite, f"{kind}s")]
-    if suite.baseline in suite.defenses:
-        changes["baseline"] = changes["defenses"][suite.defenses.index(suite.baseline)]
-    return suite.model_copy(update=changes)
+    selection = select(load_suite(str(folder)).suite, read_folder(folder), known)
+    return Board(selection, frame_of(selection.shown, folder))
 
 
 def _ordered(first: list[str], others: Iterable[str]) -> list[str]:

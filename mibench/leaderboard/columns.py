@@ -31,7 +31,7 @@ from mibench.leaderboard.text import (
 from mibench.metrics.headings import heading, kernel_heading
 from mibench.results.folder import UTILITY
 
-__all__ = ["ACCESS", "Column", "Row", "absent", "build", "figure", "main_columns", "shown_fpr", "unfinished"]
+__all__ = ["ACCESS", "Column", "Row", "absent", "build", "figure", "main_columns", "named", "shown_fpr", "unfinished"]
 
 R = TypeVar("R")
 Outcomes = Iterable[tuple[str, str | None]]
@@ -43,6 +43,9 @@ ACCESS: dict[Tier, str] = {
     "shadows": "shadow models",
 }
 """What an attacker has, in words."""
+
+UNLISTED = "It is not in the suite's list."
+UNKNOWN = "Its records may be stale. It is not registered, so that its version could not be checked."
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ def build(columns: Sequence[Column[R]], rows: Iterable[R]) -> Table:
     """The table of these columns and rows."""
     explanations = tuple(dict.fromkeys(column.explanation for column in columns if column.explanation))
     return Table([c.header for c in columns], [[c.entry(row) for c in columns] for row in rows], explanations)
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def named(board: Board, kind: str, label: str) -> Entry:
+    """The name of a defense or an attack, with a footnote where the suite does not list it or it is not registered."""
+    notes = [] if board.selection.is_listed(kind, label) else [UNLISTED]
+    notes += [UNKNOWN] if (kind, label) in board.selection.unknown_labels else []
+    return (Code(label), *map(Footnote, notes))
 
 
 # ── entries that say why a figure is missing ──────────────────────────────────────────────────────────────────────────
@@ -123,12 +134,12 @@ class Row:
 
 def _name(row: Row) -> Entry:
     board, dataset, defense = row.board, row.dataset, row.defense
-    marks = " †" if row.worst and not board.adaptive(dataset, defense) else ""
+    flags = " †" if row.worst and not board.adaptive(dataset, defense) else ""
     end = board.training_curve(dataset, board.baseline)[-1:]
     if end and defense != board.baseline:
         area = matched(board.training_curve(dataset, defense), end[0][1])
-        marks += " ▲" if area is not None and area > end[0][2] else ""
-    return (Code(defense), marks)
+        flags += " ▲" if area is not None and area > end[0][2] else ""
+    return (*named(board, "defense", defense), flags)
 
 
 def _worst(row: Row, tier: Tier) -> Entry:
@@ -137,7 +148,8 @@ def _worst(row: Row, tier: Tier) -> Entry:
         return (MISSING,)
     null = f", null {rate(worst.null)}" if worst.null is not None else ""
     missing = missing_seeds(row.board, worst.auroc)
-    return (Strong(rate(worst.auroc.mean)), f"{missing} {span(worst.interval, rate)} ", Code(worst.attack), null)
+    interval = f"{missing} {span(worst.interval, rate)} "
+    return (Strong(rate(worst.auroc.mean)), interval, *named(row.board, "attack", worst.attack), null)
 
 
 def _difference(row: Row) -> Entry:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mibench.leaderboard import details, tables
-from mibench.leaderboard.board import Board, open_board
-from mibench.leaderboard.controls import Control, blind_attacks, controls
+from mibench.leaderboard.board import Board
+from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.guide import guide
+from mibench.leaderboard.remarks import doubts, status, warnings
 from mibench.leaderboard.text import Code, Entry, Footnote, Strong, Table, markdown_table
 from mibench.suite.suite import suite_name
 
@@ -21,13 +22,9 @@ TRAINING = "training.png"
 """The picture of both along the training."""
 
 
-def render(folder: Path, board: Board | None = None) -> str:
-    """The README of a suite, whose board is read unless it is given.
-
-    Raises:
-        MibenchError: where the suite or a record cannot be read.
-    """
-    return _Page(board or open_board(folder), suite_name(folder)).text()
+def render(folder: Path, board: Board) -> str:
+    """The README of a suite, from the board that ``open_board`` gives of its folder."""
+    return _Page(board, suite_name(folder)).text()
 
 
 def pictures(board: Board) -> dict[str, str]:
@@ -41,18 +38,18 @@ def pictures(board: Board) -> dict[str, str]:
     return found
 
 
-def check(folder: Path) -> str | None:
-    """None where the README is what ``render`` gives, else one line on the difference."""
-    path, suite = folder / "README.md", suite_name(folder)
-    remedy = f"run `mibench leaderboard {suite}`"
+def check(folder: Path, board: Board) -> list[str]:
+    """What is wrong with a suite's README: records that are stale or the like, and how it differs from ``render``."""
+    name = suite_name(folder)
+    found = [text.replace("**", "").replace("`", "") for text in doubts(board, name)]
+    path, remedy = folder / "README.md", f"run `mibench leaderboard {name}`"
     if not path.is_file():
-        return f"{path} is missing; {remedy}"
-    wanted, found = render(folder), path.read_bytes().decode(errors="replace")
-    if wanted == found:
-        return None
-    lines = found.split("\n"), wanted.split("\n")
+        return [*found, f"{path} is missing; {remedy}"]
+    lines = [text.split("\n") for text in (path.read_bytes().decode(errors="replace"), render(folder, board))]
+    if lines[0] == lines[1]:
+        return found
     same = next((i for i, (a, b) in enumerate(zip(*lines, strict=False)) if a != b), min(map(len, lines)))
-    return f"{path} differs from its records at line {same + 1}; {remedy}"
+    return [*found, f"{path} differs from its records at line {same + 1}; {remedy}"]
 
 
 class _Page:
@@ -69,9 +66,10 @@ class _Page:
         """The whole page."""
         board, suite = self.board, self.board.suite
         commands = f"```\nmibench run {self.name}\nmibench leaderboard {self.name}\n```"
+        top = [f"# {suite.title}", *doubts(board, self.name)]
         if board.frame.empty:
-            return _joined([f"# {suite.title}", suite.description.strip(), "**Not yet run.**", commands])
-        parts = [f"# {suite.title}", *_warnings(board, self.controls), _status(board)]
+            return _joined([*top, suite.description.strip(), "**Not yet run.**", commands])
+        parts = [*top, *warnings(board, self.controls), status(board)]
         parts += [f"![{what}]({name})" for name, what in pictures(board).items()]
         parts.append(suite.description.strip())
         for dataset in board.datasets():
@@ -129,52 +127,6 @@ class _Page:
 
 def _joined(parts: list[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _status(board: Board) -> str:
-    """How complete the board is."""
-    done, expected = board.progress
-    text = f"{done} of {expected} cells are done."
-    if board.suite.model != "trained":
-        text += f" All models are {board.suite.model} ones."
-    if board.other_count:
-        text += (
-            f" There {f'are {board.other_count} further records' if board.other_count > 1 else 'is 1 further record'}"
-        )
-        text += " of checkpoints and controls."
-    if board.excluded:
-        counts = ", ".join(f"{count} of {what}" for what, count in sorted(board.excluded.items()))
-        text += f" Records that the suite does not ask for are not shown: {counts}."
-    return text
-
-
-def _warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
-    """What a reader must know first: cells that failed, splits that are not clean, attacks that fail their control."""
-    lines = []
-    if outdated := board.count("outdated"):
-        lines.append(
-            f"**{outdated} record{'s are' if outdated > 1 else ' is'} outdated** and in no figure, since the metrics have "
-            "changed. Run `mibench upgrade`, then `mibench leaderboard`."
-        )
-    if failed := board.count("failed"):
-        lines.append(
-            f"**{failed} cell{'s' * (failed > 1)} failed** and {'are' if failed > 1 else 'is'} in no figure. What they "
-            "were to measure may be worse than it looks."
-        )
-    for dataset in board.datasets():
-        wrong = [attack for attack, control in found[dataset].items() if control.significant]
-        blind = blind_attacks(board, dataset)
-        if blind.intersection(wrong):
-            lines.append(
-                f"**The split of {dataset} is not clean**: an attack that never looks at a model tells members from "
-                "non-members. No AUROC on it can be read as leakage."
-            )
-        if names := ", ".join(f"`{attack}`" for attack in wrong if attack not in blind):
-            lines.append(
-                f"**On fresh data of {dataset}, {names} {'differ' if ',' in names else 'differs'} from .5** "
-                "(significant at a family-wise 1 %), though nothing can leak there."
-            )
-    return lines
 
 
 def _adaptive(board: Board, dataset: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mibench.leaderboard.board import Board
-from mibench.leaderboard.columns import Column, Row, absent, build, figure, main_columns, unfinished
+from mibench.leaderboard.columns import Column, Row, absent, build, figure, main_columns, named, unfinished
 from mibench.leaderboard.controls import Control
 from mibench.leaderboard.frame import CHOICES
 from mibench.leaderboard.summaries import matched
@@ -38,12 +38,12 @@ def attack_table(board: Board, dataset: str) -> Table:
         spread = board.spread("calibrated_auroc", dataset, defense, attack)
         return figure(board, (dataset, defense, attack), spread, rates)
 
-    return attacks_by_defenses(board, dataset, Column(("attack",), name_entry), auroc)
+    return attacks_by_defenses(board, dataset, Column(("attack",), partial(named, board, "attack")), auroc)
 
 
 def attacks_by_defenses(board: Board, dataset: str, first: Column[str], entry: Callable[[str, str], Entry]) -> Table:
     """A table with a row per attack and a column per defense; ``entry`` gets the names of a defense and an attack."""
-    columns = [Column((Code(d),), partial(entry, d)) for d in board.defenses(dataset)]
+    columns = [Column(named(board, "defense", d), partial(entry, d)) for d in board.defenses(dataset)]
     return build([first, *columns], board.attacks(dataset))
 
 

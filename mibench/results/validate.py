@@ -18,7 +18,7 @@ from mibench.results.record import FORMAT, Record, canonical, digest_of, read_re
 __all__ = ["moved", "validate"]
 
 
-def validate(folder: Path, known: Known | None = None) -> tuple[list[str], dict[str, Record]]:
+def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
     """Check every file below ``records/``.
 
     Args:
@@ -26,10 +26,9 @@ def validate(folder: Path, known: Known | None = None) -> tuple[list[str], dict[
         known: components to compare the records with.
 
     Returns:
-        One line for each problem, led by the file's path in the folder; and the records that can be read, by their path in
-        ``records/``.
+        One line for each problem, led by the file's path in the folder, and one on the records whose components are not
+        registered; and the records that can be read, by their path in ``records/``.
     """
-    known = known or Known()
     problems: list[str] = []
     records: dict[str, Record] = {}
     root = folder / "records"
@@ -42,11 +41,25 @@ def validate(folder: Path, known: Known | None = None) -> tuple[list[str], dict[
             record = records[where] = read_record(path)
         except MibenchError as error:
             problems.append(f"records/{where}: {str(error).replace(str(path), 'this file')}")
-            continue
+    known = known.among(records.values())
+    for where, record in records.items():
         lines = [*_identity(where, record), *known.problems(record)]
         lines += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
         problems += [f"records/{where}: {line}" for line in lines]
-    return problems + [f"records/{line}" for line in _disagreements(records)], records
+    problems += [f"records/{line}" for line in _disagreements(records)]
+    return problems + _unknown(records, known), records
+
+
+def _unknown(records: dict[str, Record], known: Known) -> list[str]:
+    """How many records have components that are not registered, in a line; none where all are."""
+    missing = [parts for record in records.values() if (parts := known.unknown(record))]
+    if not missing:
+        return []
+    names = sorted({name for parts in missing for several in parts.values() for name in several})
+    return [
+        f"{len(missing)} record{'s' * (len(missing) > 1)} could not be checked: {', '.join(names)} "
+        f"{'are' if len(names) > 1 else 'is'} not registered; install the plugin or give --plugin"
+    ]
 
 
 def moved(suites: dict[str, dict[str, Record]]) -> list[str]:

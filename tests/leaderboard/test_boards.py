@@ -6,9 +6,12 @@ import pytest
 
 from mibench.leaderboard.board import Board, open_board
 from mibench.leaderboard.controls import controls
+from mibench.plugins import load
+from mibench.results.known import Known
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
-JUDGED = {name: open_board(BOARDS / name) for name in ("quick", "attacks")}
+REGISTERED = Known.of(load())
+JUDGED = {name: open_board(BOARDS / name, REGISTERED) for name in ("quick", "attacks")}
 
 
 @pytest.fixture(params=JUDGED)

@@ -9,14 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_records import attacked, metrics, put, sampled, scores
+from made_records import KNOWN, attacked, board_of, metrics, put, sampled, scores
 
 from mibench.errors import MibenchError
-from mibench.leaderboard.board import open_board
-from mibench.leaderboard.markdown import check, pictures, render
+from mibench.leaderboard import markdown
+from mibench.leaderboard.markdown import pictures
 from mibench.leaderboard.text import number, rate
 from mibench.results.figures import Distances, Estimate
 from mibench.results.folder import read_folder
+from mibench.results.known import Known
 
 SUITE = """
 title = "Small things"
@@ -35,6 +36,17 @@ steps = 10
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "suite.toml").write_text(SUITE)
     return tmp_path
+
+
+def render(folder: Path) -> str:
+    return markdown.render(folder, board_of(folder))
+
+
+def check(folder: Path) -> str | None:
+    """The only problem, if there is one."""
+    found = markdown.check(folder, board_of(folder))
+    assert len(found) < 2
+    return found[0] if found else None
 
 
 def rows(page: str, start: str) -> list[list[str]]:
@@ -128,7 +140,7 @@ def test_figures(folder: Path) -> None:
         "fraction",
         "copied",
     ]
-    (worst,) = (w for w in [open_board(folder).worst("digits", "vp")] if w)
+    (worst,) = (w for w in [board_of(folder).worst("digits", "vp")] if w)
     assert cells(main, "| `vp` |") == [
         "`vp`",
         f"**.750** [{rate(worst.interval[0])}, {rate(worst.interval[1])}] `loss`",
@@ -241,13 +253,16 @@ def test_a_model_that_does_not_generate(folder: Path) -> None:
 
 def test_order(folder: Path) -> None:
     """The suite's order, then what it does not list; other seeds and kinds of model are only counted."""
+    put(folder, "vp", "pia", 0, "exact", status="n/a", reason="exact")
     for defense in ("zero", "hold3", "added", "vp"):
         attacked(folder, defense, "loss", 0.6)
     put(folder, "vp", "utility", 7, status="n/a", reason="another seed")
     put(folder, "ve", "utility", 0, "exact", status="n/a", reason="exact")
     page = render(folder)
     names = [row[0].partition(" †")[0] for row in rows(section(page, "digits"), "| `")]
-    assert names == ["`vp`", "`hold3`", "`added`", "`zero`", "`loss`", "`pia`"]
+    assert names == ["`vp`", "`hold3`", "`added`[^1]", "`zero`[^1]", "`loss`", "`pia`"]
+    assert "\n\n**3 records are unlisted**: defense `added`, defense `ve`, defense `zero` are shown" in page
+    assert page.endswith("\n\n[^1]: It is not in the suite's list.\n[^2]: exact\n")
     assert (
         "2 of 12 cells are done. There is 1 further record of checkpoints and controls. " in page
         and "not shown: 1 of another seed." in page
@@ -382,8 +397,9 @@ def test_a_split_that_tells_without_a_model_is_named_on_top(folder: Path, model:
 def test_same_bytes(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7, 0.8)
     sampled(folder, "vp", 0.1, 0.2)
-    code = "import sys; from pathlib import Path; from mibench.leaderboard.markdown import render\n"
-    code += "print(ascii(render(Path(sys.argv[1]))))"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from pathlib import Path\n"
+    code += "from made_records import KNOWN, board_of\nfrom mibench.leaderboard.markdown import render\n"
+    code += "print(ascii(render(Path(sys.argv[1]), board_of(Path(sys.argv[1])))))"
     code += "\nassert 'torch' not in sys.modules and 'mibench_attacks' not in sys.modules"
     run = [sys.executable, "-c", code, str(folder)]
     pages = [subprocess.run(run, env={"PYTHONHASHSEED": h}, capture_output=True, check=True).stdout for h in "12"]
@@ -432,7 +448,7 @@ def test_numbers(value: float, text: str) -> None:
 def test_the_order_of_options_in_a_suite_does_not_matter(folder: Path) -> None:
     (folder / "suite.toml").write_text(SUITE.replace('"loss"', '"loss:times=[0.1,0.2],draws=8"'))
     attacked(folder, "vp", "loss:draws=8,times=[0.1,0.2]", 0.7, 0.7)
-    board = open_board(folder)
+    board = board_of(folder)
     assert board.attacks("digits") == ["loss:draws=8,times=[0.1,0.2]", "pia"]
     assert board.progress[0] == 2
 
@@ -465,14 +481,15 @@ def test_a_blind_attack_of_another_name(folder: Path) -> None:
 
 
 def test_a_board_has_a_picture_where_a_defense_has_both_figures(folder: Path) -> None:
-    board = open_board(folder)
+    board = board_of(folder)
     assert not pictures(board)
     attacked(folder, "vp", "loss", 0.7)
     sampled(folder, "vp", 0.2)
-    assert list(pictures(open_board(folder))) == ["tradeoff.png"] and "](tradeoff.png)" in render(folder)
+    assert list(pictures(board_of(folder))) == ["tradeoff.png"] and "](tradeoff.png)" in render(folder)
 
 
-def test_the_command_writes_readme_and_picture(folder: Path, cli) -> None:
+def test_the_command_writes_readme_and_picture(folder: Path, cli, monkeypatch) -> None:
+    monkeypatch.setattr(Known, "of", lambda registry: KNOWN)
     attacked(folder, "vp", "loss", 0.7, 0.8)
     attacked(folder, "hold3", "loss", 0.6)
     sampled(folder, "vp", 0.25, 0.35)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_records import attacked, cell_facts, metrics, put, sampled, scores
+from made_records import attacked, board_of, cell_facts, metrics, put, sampled, scores
 
-from mibench.leaderboard.board import Board, open_board
+from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import Control, controls
 from mibench.leaderboard.summaries import matched, mean_difference, mean_interval
 from mibench.metrics.auroc import auroc, auroc_score_interval, null_distance, paired_test, shuffled_auroc
@@ -39,7 +39,7 @@ def test_each_tier_may_use_what_the_ones_before_it_use(folder: Path) -> None:
     attacked(folder, "vp", "gsa", 0.7, 0.7, tier="weights")
     attacked(folder, "vp", "lira", 0.9, 0.9, tier="shadows")
     attacked(folder, "vp", "blind", 0.95, 0.95, tier="data")
-    board = open_board(folder)
+    board = board_of(folder)
     assert board.tiers("digits") == ["samples", "network", "weights", "shadows"]
     found = [board.worst("digits", "vp", tier) for tier in board.tiers("digits")]
     assert [(w.attack, w.auroc.mean) for w in found if w] == [("nn", 0.6), ("loss", 0.8), ("loss", 0.8), ("lira", 0.9)]
@@ -50,9 +50,9 @@ def test_each_tier_may_use_what_the_ones_before_it_use(folder: Path) -> None:
 
 def test_another_attack_never_lowers_the_worst(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.8, 0.6)
-    before = open_board(folder).worst("digits", "vp")
+    before = board_of(folder).worst("digits", "vp")
     attacked(folder, "vp", "nn", 0.65, 0.7, tier="samples")
-    after = open_board(folder).worst("digits", "vp")
+    after = board_of(folder).worst("digits", "vp")
     assert before and after and after.attack == before.attack and after.auroc == before.auroc
     assert after.interval[0] < before.interval[0] < before.interval[1] < after.interval[1]
 
@@ -62,7 +62,7 @@ def test_the_interval_of_one_seed_is_bonferronis(folder: Path, attacks: int) -> 
     (made,) = attacked(folder, "vp", "loss", 0.8)
     for attack in ("nn", "gsa")[: attacks - 1]:
         attacked(folder, "vp", attack, 0.55)
-    worst = open_board(folder).worst("digits", "vp")
+    worst = board_of(folder).worst("digits", "vp")
     assert worst and worst.attack == "loss"
     assert worst.interval == pytest.approx(auroc_score_interval(*made, level=1 - 0.05 / attacks), abs=1e-12)
 
@@ -126,18 +126,18 @@ def test_the_null_is_the_same_maximum_of_the_same_attacks_on_fresh_data(folder: 
     attacked(folder, "vp", "loss", 0.8, 0.8)
     for attack, areas in {"nn": (0.55, 0.45), "loss": (0.475, 0.5), "gsa": (0.6, 0.6)}.items():
         attacked(folder, "vp", attack, *areas, model="fresh", tier="samples" if attack == "nn" else "network")
-    board = open_board(folder)
+    board = board_of(folder)
     nulls = [w.null for tier in board.tiers("digits") if (w := board.worst("digits", "vp", tier))]
     assert nulls == pytest.approx([0.5, 0.5], abs=1e-12)  # nn's; gsa has not met this defense
     attacked(folder, "vp", "loss", 0.55, 0.525, model="fresh")
-    board = open_board(folder)
+    board = board_of(folder)
     nulls = [w.null for tier in board.tiers("digits") if (w := board.worst("digits", "vp", tier))]
     assert nulls == pytest.approx([0.5, 0.5375], abs=1e-12)
 
 
 def test_no_null_without_fresh_data(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.8, 0.8)
-    worst = open_board(folder).worst("digits", "vp")
+    worst = board_of(folder).worst("digits", "vp")
     assert worst and worst.null is None
 
 
@@ -145,7 +145,7 @@ def test_the_difference_is_delongs_paired_test(folder: Path) -> None:
     (base,) = attacked(folder, "vp", "loss", 0.8)
     (made,) = attacked(folder, "hold3", "lira", 0.7)
     attacked(folder, "hold3", "loss", 0.55)
-    board = open_board(folder)
+    board = board_of(folder)
     found = board.difference("digits", "hold3", "vp")
     mean, interval, _ = paired_test(*made, *base)
     assert found and found.mean == pytest.approx(mean, abs=1e-12) and mean == pytest.approx(-0.1, abs=1e-12)
@@ -159,7 +159,7 @@ def test_a_paired_difference_knows_that_samples_are_the_same(folder: Path) -> No
     nearly = made[0] + np.eye(len(made[0]))[0] * 4, made[1]
     put(folder, "vp", "loss", 0, attack=metrics(made))
     put(folder, "hold3", "loss", 0, attack=metrics(nearly))
-    found = open_board(folder).difference("digits", "hold3", "vp")
+    found = board_of(folder).difference("digits", "hold3", "vp")
     assert found and 0 < found.mean < 1e-3 and found.interval[1] - found.interval[0] < 1e-3
 
 
@@ -167,7 +167,7 @@ def test_seeds_are_paired_with_themselves(folder: Path) -> None:
     base = attacked(folder, "vp", "loss", 0.8, 0.7)
     made = scores(0.6, seed=9)
     put(folder, "hold3", "loss", 1, attack=metrics(made))
-    found = open_board(folder).difference("digits", "hold3", "vp")
+    found = board_of(folder).difference("digits", "hold3", "vp")
     assert found and found.mean == pytest.approx(-0.1, abs=1e-12)
     assert found.interval == pytest.approx(paired_test(*made, *base[1])[1], abs=1e-12)
 
@@ -197,7 +197,7 @@ def test_a_path_is_in_the_order_of_training_and_of_the_worst_attack(folder: Path
         attacked(folder, "vp", "nn", 0.575, 0.575, checkpoint=step, tier="samples")
         sampled(folder, "vp", 0.2, 0.2, distance=distance, checkpoint=step)
     attacked(folder, "vp", "loss", 0.6, 0.6, checkpoint=5)
-    board = open_board(folder)
+    board = board_of(folder)
     assert board.checkpoints() == [2, 5, 7, 0]
     assert board.training_curve("digits", "vp") == [(2, 31.0, 0.575), (7, 21.0, 0.6), (0, 11.0, 0.7)]
     assert board.training_curve("digits", "hold3") == []
@@ -218,8 +218,8 @@ def test_records_that_were_made_otherwise_are_counted_and_not_shown(folder: Path
     how = {"samples": 1000, "evaluations": 50, "method": "multistep", "grid": "quadratic"}
     for name, utility in (("same", how), ("other", how | {"samples": 999})):
         put(folder, name, "utility", 1, cell=cell | {"attack": None, "utility": utility}, status="n/a", reason="why")
-    board = open_board(folder)
-    assert board.excluded == {
+    board = board_of(folder)
+    assert board.selection.excluded == {
         **{"another seed": 1, "another recipe": 1, "another checkpoint": 1, "another measure of utility": 1}
     }
     assert board.defenses("digits") == ["vp", "hold3", "mine", "same"] and board.checkpoints() == [5, 0]
@@ -232,14 +232,14 @@ def shares(control: Control) -> tuple[int, int]:
 
 def fresh(folder: Path, *areas: float) -> Board:
     attacked(folder, "vp", "loss", *areas, model="fresh")
-    return open_board(folder)
+    return board_of(folder)
 
 
 def test_controls(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.99, 0.97, model="exact")
     attacked(folder, "hold3", "loss", 0.985, model="exact")
     made = attacked(folder, "vp", "loss", 0.55, 0.44, model="fresh")
-    control = controls(open_board(folder), "digits")["loss"]
+    control = controls(board_of(folder), "digits")["loss"]
     assert control.exact == pytest.approx(0.98) and control.fresh == pytest.approx(0.44)
     assert control.significant == 0 and control.tested == 2
     mixed = [shuffled_auroc(*one, seed=k) for k, one in enumerate(made)]
@@ -253,7 +253,7 @@ def test_the_family_of_the_nulls_keeps_its_level(folder: Path) -> None:
     assert shares(controls(fresh(folder, area), "digits")["loss"]) == (1, 1)
     for k in range(19):
         attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
-    assert shares(controls(open_board(folder), "digits")["loss"]) == (0, 1)
+    assert shares(controls(board_of(folder), "digits")["loss"]) == (0, 1)
 
 
 @pytest.mark.parametrize("area", [0.0, 1.0])
@@ -263,4 +263,4 @@ def test_a_perfect_score_on_fresh_data_is_never_within_chance(folder: Path, area
     for family in (20, 90):
         for k in range(family):
             attacked(folder, "vp", f"other{k}", 0.5, model="fresh")
-        assert shares(controls(open_board(folder), "digits")["loss"]) == (1, 1)
+        assert shares(controls(board_of(folder), "digits")["loss"]) == (1, 1)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from made_records import ENVIRONMENT, metrics, scores
 
+from mibench.errors import UsageError
 from mibench.metrics.auroc import auroc
 from mibench.results.attack_metrics import attack_metrics
 from mibench.results.figures import METRICS, AttackMetrics, Estimate, packed
@@ -74,7 +75,8 @@ def put(folder: Path, made: Record, path: str = PATH) -> Path:
 
 
 def problems(folder: Path, versions: Any = None, find: Any = lambda kind, label: None) -> list[str]:
-    return validate(folder, Known(versions or {}, find))[0]
+    registered = {("defense", "wave"): 2} | {(kind, name): 2 for kind, name in NAMES.items()}
+    return validate(folder, Known(registered | (versions or {}), find))[0]
 
 
 def the_problem(folder: Path, where: str, *words: str, **known: Any) -> None:
@@ -197,8 +199,36 @@ def test_one_dataset_with_two_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "name"), [("dataset", "digits"), ("defense", "vp"), ("attack", "loss")])
 def test_stale(tmp_path: Path, kind: str, name: str) -> None:
     put(tmp_path, record())
-    the_problem(tmp_path, PATH, f"stale: {kind} {name}", "version 2", versions={(kind, name): 3})
-    assert problems(tmp_path, {(kind, name): 1}) == []
+    for version in (3, 1):
+        the_problem(tmp_path, PATH, f"stale: {kind} {name}", "version 2", versions={(kind, name): version})
+
+
+def test_components_that_are_not_registered_are_compared_with_the_other_records(tmp_path: Path) -> None:
+    strange = record().labels | {"attack": "strange"}
+    for number in (0, 1):
+        at = cell(seed=number, attack={"name": "strange", "version": 2 - number, "options": {}})
+        made = record(labels=strange, cell=at, model={"key": f"m{number}", "digest": "w"})
+        put(tmp_path, made, f"digits/vp/strange-s{number}.json")
+    assert problems(tmp_path) == [
+        "records/digits/vp/strange-s1.json: is stale: attack strange was at version 1 and is now at 2; run the suite again",
+        "2 records could not be checked: attack strange is not registered; install the plugin or give --plugin",
+    ]
+
+
+def test_what_a_wrapper_wraps_can_be_stale_or_unknown(tmp_path: Path) -> None:
+    base = {"name": "loss", "version": 2, "options": {}}
+    wrapper = {"name": "filter", "version": 1, "options": {}, "base": base}
+    put(tmp_path, record(cell=cell(attack=wrapper)))
+    the_problem(tmp_path, PATH, "stale: attack loss", versions={("attack", "loss"): 3, ("attack", "filter"): 1})
+    assert "attack filter is not registered" in problems(tmp_path)[0]
+
+
+def test_a_label_whose_options_are_refused_is_stale(tmp_path: Path) -> None:
+    def refuse(kind: str, label: str) -> Any:
+        raise UsageError("unknown option")
+
+    put(tmp_path, record())
+    the_problem(tmp_path, PATH, "is stale: its dataset is not the one that its label digits names", find=refuse)
 
 
 def test_impossible_numbers(tmp_path: Path) -> None:
@@ -268,22 +298,22 @@ def test_what_the_components_say_otherwise(tmp_path: Path) -> None:
     parts: dict[str, Any] = {"attack": LOSS, "defense": VP()}
     specs = cell(attack=LOSS.spec(), defense=VP().spec())
 
-    def known(kind: str, label: str) -> Any:
-        return parts.get(kind)
-
+    versions = {(kind, one.name): one.version for kind, one in parts.items()}
+    known = {"versions": versions, "find": lambda kind, label: parts.get(kind)}
     put(tmp_path, record(cell=specs))
-    assert problems(tmp_path, find=known) == []
+    assert problems(tmp_path, **known) == []
     wrong = {"tier": "samples", "adaptive": True, "published": ATTACK.calibrated}
     put(tmp_path, record(cell=specs, attack=ATTACK.model_copy(update=wrong)))
-    assert problems(tmp_path) == []
-    assert problems(tmp_path, find=known) == [
+    assert problems(tmp_path, versions) == []
+    assert problems(tmp_path, **known) == [
         f"records/{PATH}: its tier is samples, that of loss is network",
         f"records/{PATH}: adaptive is True, for loss on vp it is False",
         f"records/{PATH}: published is x, for loss it is t=0.35",
     ]
-    the_problem(tmp_path, PATH, "stale: attack loss", versions={("attack", "loss"): 2}, find=known)
+    newer = versions | {("attack", "loss"): LOSS.version + 1}
+    the_problem(tmp_path, PATH, "stale: attack loss", versions=newer, find=known["find"])
     parts["attack"] = SecMI()
-    assert any("its attack is not the one" in line for line in problems(tmp_path, find=known))
+    assert any("its attack is not the one" in line for line in problems(tmp_path, **known))
     assert VP().meets_adaptively(Adaptive()) and not VP().meets_adaptively(LOSS)
 
 

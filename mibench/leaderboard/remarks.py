@@ -1,0 +1,86 @@
+"""What stands on top of a page: which records it does not show or cannot vouch for, and what else a reader must know first."""
+
+from __future__ import annotations
+
+from mibench.leaderboard.board import Board
+from mibench.leaderboard.controls import Control, blind_attacks
+
+__all__ = ["doubts", "status", "warnings"]
+
+
+def doubts(board: Board, name: str) -> list[str]:
+    """The records that no figure may rest on, or that a reader must know of: stale, outdated, unknown and unlisted ones.
+
+    Args:
+        board: the board.
+        name: of its suite on the command line.
+    """
+    chosen, lines = board.selection, []
+    if stale := chosen.stale:
+        why = "; ".join(f"{reason} ({count})" for reason, count in sorted(stale.items()))
+        lines.append(f"**{_records(stale.total())} stale** and in no figure: {why}. Run `mibench run {name}` again.")
+    if outdated := board.count("outdated"):
+        lines.append(
+            f"**{_records(outdated)} outdated** and in no figure, since the metrics have changed. Run `mibench upgrade`."
+        )
+    if unknown := chosen.unknown:
+        parts = {part for found in unknown for several in found.values() for part in several}
+        lines.append(
+            f"**{_records(len(unknown), 'could')} not be checked** and may be stale: {', '.join(sorted(parts))} "
+            f"{'are' if len(parts) > 1 else 'is'} not registered. Install the plugin, or give --plugin."
+        )
+    if unlisted := chosen.unlisted:
+        methods = {f"{kind} `{label}`" for found in unlisted for kind, label in found}
+        lines.append(
+            f"**{_records(len(unlisted))} unlisted**: {', '.join(sorted(methods))} {'are' if len(methods) > 1 else 'is'} "
+            "shown beside the suite's list. Add to suite.toml what belongs there, and delete the other records."
+        )
+    return lines
+
+
+def _records(count: int, verb: str = "are") -> str:
+    """How many records, with a verb that fits."""
+    if count == 1:
+        return f"1 record {'is' if verb == 'are' else verb}"
+    return f"{count} records {verb}"
+
+
+def status(board: Board) -> str:
+    """How complete the board is."""
+    done, expected = board.progress
+    text = f"{done} of {expected} cells are done."
+    if board.suite.model != "trained":
+        text += f" All models are {board.suite.model} ones."
+    if board.other_count:
+        text += (
+            f" There {f'are {board.other_count} further records' if board.other_count > 1 else 'is 1 further record'}"
+        )
+        text += " of checkpoints and controls."
+    if board.selection.excluded:
+        counts = ", ".join(f"{count} of {what}" for what, count in sorted(board.selection.excluded.items()))
+        text += f" Records that the suite does not ask for are not shown: {counts}."
+    return text
+
+
+def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
+    """What else a reader must know first: cells that failed, splits that are not clean, attacks that fail their control."""
+    lines = []
+    if failed := board.count("failed"):
+        lines.append(
+            f"**{failed} cell{'s' * (failed > 1)} failed** and {'are' if failed > 1 else 'is'} in no figure. What they "
+            "were to measure may be worse than it looks."
+        )
+    for dataset in board.datasets():
+        wrong = [attack for attack, control in found[dataset].items() if control.significant]
+        blind = blind_attacks(board, dataset)
+        if blind.intersection(wrong):
+            lines.append(
+                f"**The split of {dataset} is not clean**: an attack that never looks at a model tells members from "
+                "non-members. No AUROC on it can be read as leakage."
+            )
+        if names := ", ".join(f"`{attack}`" for attack in wrong if attack not in blind):
+            lines.append(
+                f"**On fresh data of {dataset}, {names} {'differ' if ',' in names else 'differs'} from .5** "
+                "(significant at a family-wise 1 %), though nothing can leak there."
+            )
+    return lines

@@ -1,0 +1,121 @@
+"""Which records of a suite a board shows: those that the suite asks for, and that are current."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mibench.components import Dataset
+from mibench.names import split_list
+from mibench.recipe import Recipe
+from mibench.results.folder import UTILITY
+from mibench.results.known import Known
+from mibench.results.record import Record
+from mibench.suite.suite import Suite, checkpoint_steps
+
+__all__ = ["Selection", "select"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The records that a board shows, and how many it does not.
+
+    Attributes:
+        suite: its names written as in the records.
+        known: the registered components.
+        shown: records with their paths, in the order of the suite's seeds.
+        excluded: how many records are not shown, by what about them the suite does not ask for.
+        stale: how many are not shown since their components have changed, by the change.
+    """
+
+    suite: Suite
+    known: Known
+    shown: list[tuple[Path, Record]] = field(default_factory=list)
+    excluded: Counter[str] = field(default_factory=Counter)
+    stale: Counter[str] = field(default_factory=Counter)
+
+    def is_listed(self, kind: str, label: str) -> bool:
+        """Whether the suite lists a dataset, a defense or an attack; utility and the blind attacks count as listed."""
+        more = [*self.suite.blind, UTILITY] if kind == "attack" else []
+        return label in getattr(self.suite, f"{kind}s") or label in more
+
+    @cached_property
+    def unlisted(self) -> list[set[tuple[str, str]]]:
+        """Of each record that is shown beside the suite's lists: the kinds and labels that are in none."""
+        parts = ({part for part in record.labels.items() if not self.is_listed(*part)} for _, record in self.shown)
+        return [found for found in parts if found]
+
+    @cached_property
+    def unknown(self) -> list[dict[tuple[str, str], list[str]]]:
+        """Of each record that is shown though components are not registered: these, by the kind and label that name them."""
+        parts = [
+            {(kind, record.labels[kind]): names for kind, names in self.known.unknown(record).items()}
+            for _, record in self.shown
+        ]
+        return [found for found in parts if found]
+
+    @cached_property
+    def unknown_labels(self) -> set[tuple[str, str]]:
+        """The kinds and labels that name a component that is not registered."""
+        return {part for found in self.unknown for part in found}
+
+
+def select(suite: Suite, found: list[tuple[Path, Record]], known: Known) -> Selection:
+    """Choose among all records of a suite's folder, each with its path."""
+    records = [record for _, record in found]
+    chosen = Selection(_as_labelled(suite, records), known.among(records))
+    for path, record in found:
+        if reason := _not_asked_for(chosen, record):
+            chosen.excluded[reason] += 1
+        elif reason := chosen.known.stale(record):
+            chosen.stale[reason] += 1
+        else:
+            chosen.shown.append((path, record))
+    chosen.shown.sort(key=lambda pair: suite.seeds.index(pair[1].cell.seed))
+    return chosen
+
+
+def _not_asked_for(chosen: Selection, record: Record) -> str | None:
+    """What about a record the suite does not ask for. Any defense and attack is fine: that is how rows are added."""
+    suite, cell = chosen.suite, record.cell
+    if cell.seed not in suite.seeds:
+        return "another seed"
+    if cell.model == "trained":
+        recipe, dataset = cell.recipe or {}, chosen.known.component("dataset", record.labels["dataset"])
+        own = dataset.recipe if isinstance(dataset, Dataset) else {}
+        if not _agrees(recipe, own | suite.recipe.get(cell.dataset.name, {})):
+            return "another recipe"
+        if cell.checkpoint not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
+            return "another checkpoint"
+    if cell.utility not in (None, suite.utility.model_dump(mode="json")):
+        return "another measure of utility"
+    return None
+
+
+def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a recipe has what a suite asks for, however that is written."""
+    try:
+        return Recipe(**{**recipe, **asked}) == Recipe(**recipe)
+    except ValidationError:
+        return False
+
+
+def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
+    """The suite with its names as the records write them: the order of options does not matter."""
+
+    def parts(text: str) -> tuple[str, frozenset[str]]:
+        name, _, options = text.partition(":")
+        return name.strip(), frozenset(split_list(options))
+
+    changes: dict[str, Any] = {}
+    for kind, lists in (("dataset", ["datasets"]), ("defense", ["defenses"]), ("attack", ["attacks", "blind"])):
+        labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
+        changes |= {names: [labels.get(parts(text), text) for text in getattr(suite, names)] for names in lists}
+    if suite.baseline in suite.defenses:
+        changes["baseline"] = changes["defenses"][suite.defenses.index(suite.baseline)]
+    return suite.model_copy(update=changes)
