@@ -111,8 +111,9 @@ class Attack(Component):
 
     Attributes:
         access: what the attack may use of the model: nothing ("data"), generated samples ("samples", ``ctx.samples``), the
-            network's answers ("network"), also their gradients ("gradients"), or the denoiser with its weights ("weights").
-            Each includes those before it; anything beyond fails the cell.
+            network's answers ("network", ``model.eps``), also their gradients ("gradients", ``model.eps_vjp`` or torch's
+            own through ``model.eps`` under ``torch.enable_grad()``), or the denoiser with its weights ("weights"). Each
+            includes those before it; anything beyond fails the cell.
         published: the setting that its paper reports, one of the keys that ``score`` returns.
         adaptive: whether it was designed for processes with auxiliary variables, not only for VP.
         wraps: the class of attacks that this one wraps, as its option ``base``; None if it wraps none.

@@ -76,7 +76,11 @@ class Context:
         return self._bank[key]
 
     def samples(self, count: int) -> Tensor:
-        """Generated samples of the model under attack, (count, *item) float64; drawn once."""
+        """Generated samples of the model under attack, (count, *item) float64; drawn once.
+
+        Raises:
+            MibenchError: where the attack declares the access "data".
+        """
         if self._draw is None:
             raise LookupError("this context has no model to draw samples from")
         if count not in self._samples:

@@ -24,7 +24,7 @@ from mibench.errors import UsageError
 from mibench.files import sha256
 from mibench.kinds import Access
 
-__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load"]
+__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load", "source_of"]
 
 KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -72,6 +72,7 @@ class Registry:
             else:
                 self.components[kind][cls.name] = cls
                 self.origin[cls] = plugin
+                _SOURCES[cls] = plugin.source
                 plugin.offers.append(f"{kind} {cls.name}")
 
 
@@ -194,6 +195,20 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         plugin = Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}")
         _register(registry, plugin, partial(_loose, file))
     return registry
+
+
+def source_of(component: Component) -> str:
+    """Where a registered component is from, such as "mibench-template 0.1.0" or "mine.py sha256:0123456789ab".
+
+    Returns:
+        The source; with " + " and those of wrapped components where they differ; "" for a class that was never registered.
+    """
+    parts = [component, *(value for value in vars(component).values() if isinstance(value, Component))]
+    return " + ".join(dict.fromkeys(_SOURCES[type(part)] for part in parts if type(part) in _SOURCES))
+
+
+_SOURCES: dict[type[Component], str] = {}
+"""The source of every class that was registered."""
 
 
 def code_digest(component: Component) -> str:

@@ -1,13 +1,16 @@
 """The registry: bundled methods load, a broken plugin is a row and costs nobody else."""
 
 import textwrap
+from importlib.metadata import version
 
 import pytest
+from benches import cell, judged, made
 
 from mibench.components import Attack
 from mibench.errors import UsageError
 from mibench.names import build
-from mibench.plugins import load
+from mibench.plugins import load, source_of
+from mibench.results.store import Store
 
 SOUND = """
     from mibench import Attack, hookimpl
@@ -69,6 +72,17 @@ def test_a_loose_file_is_a_plugin(tmp_path):
     registry = load((write(tmp_path, "sound", SOUND),))
     assert issubclass(registry.components["attack"]["mine"], Attack)
     assert build(registry, "attack", "mine").label == "mine"
+
+
+def test_a_record_names_the_packages_of_its_methods(tmp_path):
+    attack = build(load((write(tmp_path, "mine", SOUND),)), "attack", "mine")
+    store, one = Store(tmp_path / "store"), cell(attack)
+    made([one], store)
+    packages = judged([one], store).records["mine"].packages
+    bundled = f"mibench {version('mibench')}"
+    assert packages.pop("attack").startswith("mine.py sha256:")
+    assert packages == {"dataset": bundled, "defense": bundled}
+    assert source_of(build(load(), "attack", "secmi+filter")) == bundled
 
 
 @pytest.mark.parametrize("kind", BROKEN)

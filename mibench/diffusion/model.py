@@ -26,7 +26,11 @@ AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, whe
 
 @dataclass
 class Cost:
-    """Requested evaluations of the network, counted in samples: forwards and vector–Jacobian products."""
+    """Requested evaluations of the network, counted in samples: forwards and vector–Jacobian products.
+
+    A vector–Jacobian product is one backward pass through the answer to one sample, whoever asks torch for it. A pass that
+    torch batches by itself (``is_grads_batched``, ``torch.func.jacrev``) counts once.
+    """
 
     forwards: int = 0
     vjps: int = 0
@@ -118,19 +122,20 @@ class Model:
         restricted._access, restricted._who, restricted.cost = access, who, Cost()
         return restricted
 
-    def _need(self, access: Access, what: str) -> None:
+    def require(self, access: Access, what: str) -> None:
+        """Check that the declared access includes another one; MibenchError, naming what was asked for."""
         if LEVELS.index(self._access) < LEVELS.index(access):
             raise MibenchError(f"{self._who} asked for the model's {what}; it declares access {self._access!r}")
 
     @property
     def denoiser(self) -> Denoiser:
         """The denoiser; needs access to the weights."""
-        self._need("weights", "weights")
+        self.require("weights", "weights")
         return self._denoiser
 
     @denoiser.setter
     def denoiser(self, denoiser: Denoiser) -> None:
-        self._need("weights", "weights")
+        self.require("weights", "weights")
         self._denoiser = denoiser
 
     @property
@@ -168,16 +173,23 @@ class Model:
             t: one time for all, or (B,) float64 times on the CPU.
 
         Returns:
-            (B, *item), float64.
+            (B, *item), float64. Torch can differentiate it, under ``torch.enable_grad()``, where the access includes
+            gradients and the denoiser has them; each backward pass through it is counted.
         """
-        self._need("network", "answers")
+        self.require("network", "answers")
         self.cost.forwards += len(u)
-        if self._access == "network" and torch.is_grad_enabled():
-            if u.requires_grad:
-                self._need("gradients", "gradients")
+        if self._access == "network":
+            if torch.is_grad_enabled() and u.requires_grad:
+                self.require("gradients", "gradients")
             with torch.no_grad():
-                return self._answer(u, t)
-        return self._answer(u, t)
+                return self._answer(u.detach(), t)  # detached, since no_grad lets derivatives of forward mode pass
+        answer = self._answer(u, t)
+        if answer.requires_grad:
+            answer.register_hook(lambda gradient: self._count_backward(len(u)))  # type: ignore[no-untyped-call]
+        return answer
+
+    def _count_backward(self, samples: int) -> None:
+        self.cost.vjps += samples
 
     def _answer(self, u: Tensor, t: float | Tensor) -> Tensor:
         if torch.is_grad_enabled():
@@ -220,7 +232,7 @@ class Model:
         Raises:
             NotApplicable: where the denoiser's answers have no gradients.
         """
-        self._need("gradients", "gradients")
+        self.require("gradients", "gradients")
         with torch.enable_grad():
             u = u.detach().requires_grad_(True)
             eps = self.eps(u, t)
@@ -230,7 +242,6 @@ class Model:
             for k, v in enumerate(vectors):
                 (grad,) = torch.autograd.grad(eps, u, v.expand_as(eps), retain_graph=k + 1 < len(vectors))
                 products.append(grad[:, -1])
-        self.cost.vjps += len(u) * len(vectors)
         return eps.detach(), torch.stack(products)
 
     def predict_x0(self, u: Tensor, eps: Tensor, t: float) -> Tensor:

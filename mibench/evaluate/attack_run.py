@@ -115,6 +115,7 @@ def prepare_attack(cell_index: int, cell: Cell, target: Target, shadows: Shadows
     model, shadow_cost = target.model_for(cell), Cost()
 
     def draw(count: int) -> Tensor:
+        model.require("samples", "generated samples")
         sampled = target.released.counted(model.cost)
         sampled.cache = None
         return sample(sampled, count, Context(cell.seed).generator("samples"))

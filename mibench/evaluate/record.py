@@ -12,7 +12,7 @@ from mibench.data import Split
 from mibench.diffusion.model import Cost
 from mibench.evaluate import scoring
 from mibench.evaluate.target import Target
-from mibench.plugins import code_digest
+from mibench.plugins import code_digest, source_of
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts
 from mibench.results.figures import AttackMetrics, UtilityMetrics
 from mibench.results.record import Record
@@ -59,6 +59,7 @@ def build_record(cell: Cell, target: Target, measured: Measurement) -> Record:
         cost=_cost(cell, target.data, measured),
         environment=_environment(target.device),
         code={kind: code for kind, part in cell.parts.items() if (code := code_digest(part))},
+        packages={kind: source for kind, part in cell.parts.items() if (source := source_of(part))},
         seconds=round(measured.seconds, 3),
     ).sealed()
 

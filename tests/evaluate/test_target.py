@@ -3,9 +3,12 @@
 from dataclasses import replace
 from typing import ClassVar
 
+import pytest
 import torch
 from benches import Scored, attacked, cell, judged, made, norm
+from torch.autograd import forward_ad
 
+from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
 from mibench_defenses import VP
 
@@ -61,6 +64,7 @@ def drawing(model, x, ctx):
 
 
 USES = {
+    "generated samples": ("samples", [drawing]),
     "answers": ("network", [asking]),
     "gradients": ("gradients", [differentiating, functional, pulling]),
     "weights": ("weights", [reaching]),
@@ -68,7 +72,7 @@ USES = {
 
 
 def test_an_attack_gets_what_it_declares_and_no_more(store):
-    """Beyond that its cell fails in one line; generated samples are for all."""
+    """Beyond that its cell fails in one line, which names what it asked for and what it declares."""
     levels = ("data", "samples", "network", "gradients", "weights")
     one = cell(model="trained")
     made([one], store)
@@ -83,12 +87,27 @@ def test_an_attack_gets_what_it_declares_and_no_more(store):
                     why = why.replace("gradients;", "answers;")  # which come first
                 expected[attack.name] = None if ok else why
                 cells.append(attacked(one, attack))
-    cells.append(attacked(one, Scored.by("drawing", drawing, access="samples")))
     outcome = judged(cells, store)
     assert {name: str(error) for name, error in outcome.failures.items()} == {
         n: why for n, why in expected.items() if why
     }
-    assert set(outcome.records) == {"drawing", *(name for name, why in expected.items() if not why)}
+    assert set(outcome.records) == {name for name, why in expected.items() if not why}
+
+
+@pytest.mark.parametrize(("use", "vjps"), [(differentiating, 1), (functional, 1), (pulling, 1), (asking, 0)])
+def test_backward_passes_are_counted_whoever_makes_them(exact, store, use, vjps):
+    made([exact], store)
+    record = judged([attacked(exact, Scored.by("counted", use, access="gradients"))], store).records["counted"]
+    assert (record.cost.forwards, record.cost.vjps) == (1, vjps)
+
+
+def test_forward_derivatives_need_access_to_gradients():
+    """Torch computes these under no_grad, too."""
+    model = Model(VP().process(), ExactDenoiser(torch.zeros(1, 2)), (2,)).for_access("network", "attack")
+    u = torch.ones(3, 1, 2, dtype=torch.float64)
+    with torch.no_grad(), forward_ad.dual_level():
+        answer = model.eps(forward_ad.make_dual(u, u), 0.1)
+        assert forward_ad.unpack_dual(answer).tangent is None
 
 
 class Silent(VP):
