@@ -33,10 +33,12 @@ def _privacy(record: Record) -> list[str]:
     best = record.attack.calibrated
     low, high = best.auroc.interval or (float("nan"), float("nan"))
     parts = [f"AUROC {best.auroc.value:.3f} [{low:.3f}, {high:.3f}] at {best.setting} (calibrated)"]
-    rates = [(fpr, rate) for fpr, rate in best.tpr.items() if rate.value is not None]
-    for fpr, rate in rates[-1:]:
+    rates = sorted(
+        ((float(fpr), rate) for fpr, rate in best.tpr.items() if rate.value is not None), key=lambda one: one[0]
+    )
+    for fpr, rate in rates[:1]:  # of the smallest rate that the samples allow
         span = f" [{rate.interval[0]:.2f}, {rate.interval[1]:.2f}]" if rate.interval else ""
-        parts.append(f"TPR@{float(fpr):.0%}FPR {rate.value:.3f}{span}")
+        parts.append(f"TPR@{100 * fpr:g}%FPR {rate.value:.3f}{span}")
     return parts
 
 

@@ -31,7 +31,7 @@ class AttackRun:
         attack: the attack.
         model: with the access that the attack declares.
         ctx: what the attack is given beside the model.
-        shadow_cost: evaluations of shadow models, counted from 0 after ``learn``, as those of the model are.
+        shadow_cost: evaluations of shadow models while scoring; ``learn`` sets both counters back to 0.
         fit_cost: evaluations of all models in ``learn``.
         seconds: that the attack has taken.
         scores: by setting, one tensor (B,) for each batch so far.

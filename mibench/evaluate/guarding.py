@@ -13,10 +13,10 @@ from mibench.evaluate.shadows import Shadows
 from mibench.evaluate.target import Target
 from mibench.suite.cells import Cell
 
-__all__ = ["CellGuard"]
+__all__ = ["CellIsolation"]
 
 
-class CellGuard:
+class CellIsolation:
     """Runs the stages of cells: global state is isolated, models are put back, and an error ends one cell alone.
 
     Attributes:
@@ -31,6 +31,8 @@ class CellGuard:
     @contextmanager
     def stage(self, index: int, stage: int) -> Iterator[None]:
         """Run a stage of a cell; each stage has global random numbers of its own.
+
+        Stage 0 learns, stages 1 … N score the batches, stage N + 1 checks and stores the scores.
 
         Raises:
             MibenchError: where a model was changed and cannot be put back; a new process must open it again.

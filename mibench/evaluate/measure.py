@@ -9,7 +9,7 @@ import torch
 from mibench.diffusion.model import Cost
 from mibench.evaluate import scoring
 from mibench.evaluate.attack_run import AttackRun, prepare_attack
-from mibench.evaluate.guarding import CellGuard
+from mibench.evaluate.guarding import CellIsolation
 from mibench.evaluate.record import Measurement, build_record
 from mibench.evaluate.report import Report
 from mibench.evaluate.shadows import Shadows
@@ -41,11 +41,11 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
     """
     target = Target(cells[0], store, device)
     shadows = Shadows(target)
-    guard = CellGuard(cells, target, shadows, report)
+    isolation = CellIsolation(cells, target, shadows, report)
     _say_notes(target, report)
     runs: list[AttackRun] = []
     for index, cell in enumerate(cells):
-        with guard.stage(index, 0):
+        with isolation.stage(index, 0):
             if cell.attack is None:
                 report.done(index, build_record(cell, target, _measure_samples(cell, target, report)))
             elif stored := _stored_measurement(cell, target):
@@ -55,10 +55,10 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
                 run.learn(*target.calibration())
                 runs.append(run)
     target.cache.clear()
-    _score(runs, cells, target, guard, report)
+    _score(runs, cells, target, isolation, report)
 
 
-def _score(runs: list[AttackRun], cells: list[Cell], target: Target, guard: CellGuard, report: Report) -> None:
+def _score(runs: list[AttackRun], cells: list[Cell], target: Target, isolation: CellIsolation, report: Report) -> None:
     """Score all samples with all attacks; then store the scores and report the records."""
     samples = torch.cat([target.data.members, target.data.nonmembers])
     order = torch.randperm(len(samples), generator=generator(target.cell.seed, "order of scoring"))
@@ -66,8 +66,8 @@ def _score(runs: list[AttackRun], cells: list[Cell], target: Target, guard: Cell
     total, done = len(runs) * len(batches), 0
     for stage, batch in enumerate(batches, start=1):
         x = samples[batch].to(target.device, torch.float64)
-        for run in (run for run in runs if run.cell_index not in guard.ended):
-            with guard.stage(run.cell_index, stage):
+        for run in (run for run in runs if run.cell_index not in isolation.ended):
+            with isolation.stage(run.cell_index, stage):
                 run.score(x.clone(), batch)
             done += 1
             report.progress(done, total)
@@ -76,8 +76,8 @@ def _score(runs: list[AttackRun], cells: list[Cell], target: Target, guard: Cell
         counts = f"{target.cache.requested} evaluations of the network requested, {target.cache.computed} computed"
         report.say(f"{target.cell.model_title}: {counts}")
     again = order[:: max(1, len(order) // scoring.RESCORED)][: scoring.RESCORED]
-    for run in (run for run in runs if run.cell_index not in guard.ended):
-        with guard.stage(run.cell_index, len(batches) + 1):
+    for run in (run for run in runs if run.cell_index not in isolation.ended):
+        with isolation.stage(run.cell_index, len(batches) + 1):
             facts, cell = run.facts(), cells[run.cell_index]
             scores: dict[str, torch.Tensor] = {}
             for setting, values in run.result(order, again, samples[again].to(target.device, torch.float64)).items():

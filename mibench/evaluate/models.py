@@ -22,8 +22,8 @@ def training_data(cell: Cell, data: Split) -> Tensor:
     """The samples that the model of a cell is trained on, (M, *item).
 
     These are the members. A shadow model has a random draw of as many samples: an "online" one from members and
-    non-members, an "offline" one from the reference. A "fresh" model has the first samples of the reference; the shadow
-    models beside it have the same samples as elsewhere.
+    non-members, an "offline" one from the reference. A "fresh" model has the first samples of the reference; its shadow
+    models are drawn as those of a trained target.
     """
     if cell.shadow is None:
         return data.reference[: len(data.members)] if cell.model_kind == "fresh" else data.members

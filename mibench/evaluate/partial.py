@@ -55,7 +55,7 @@ class PartialTraining(CheckpointSink):
             self._save(0, {})
 
     def read(self) -> dict[str, Tensor] | None:
-        """See ``CheckpointSink``. A state that is corrupt or of other data, device or torch is deleted, with one line."""
+        """See ``CheckpointSink``. A state that is corrupt, or of other data, device or torch, is not used; one line says so."""
         for key in sorted(self.store.keys("partials", f"{self.key}-"), reverse=True):
             steps = int(key.rpartition("-")[2])
             try:

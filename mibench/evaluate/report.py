@@ -17,9 +17,9 @@ class Report:
     Attributes:
         begin: work on a cell begins; if the process ends before the next call, this cell is to blame.
         done: the cell's record.
-        failed: why the cell has no record.
+        failed: why the cell has no result; the driver writes a record that says so.
         progress: steps done and steps in all.
-        say: a line for the log of the run.
+        say: a line for the user.
     """
 
     begin: Callable[[int], None]

@@ -36,8 +36,8 @@ class Shadows:
         def shadows(count: int, kind: str) -> list[Shadow]:
             if any((kind, k) not in declared for k in range(count)):
                 raise MibenchError(
-                    f"attack {cell.labels['attack']} asked for {count} {kind} shadow models; its shadow_models() said "
-                    f"{len(declared)}"
+                    f"attack {cell.labels['attack']} asked for {count} {kind} shadow models; its shadow_models() "
+                    f"declares {len(declared)} {cell.attack.shadow_models()[1] if cell.attack else ''} ones"
                 )
             opened = [self._open(declared[kind, k]) for k in range(count)]  # type: ignore[index]
             return [Shadow(model.counted(cost), members.clone()) for model, members in opened]

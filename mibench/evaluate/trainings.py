@@ -33,8 +33,9 @@ def make_models(cells: list[Cell], store: Store, device: str, report: Report, sa
     """Make and store the models of cells that differ only in seed, shadow and checkpoint.
 
     Shadow models are trained in one stack where that is possible and measured to be faster, else one by one in stacks of
-    one, so that their weights depend neither on that choice nor on the other models. An interrupted training continues from
-    its last saved state in the way that it was begun, to the same weights on the same device.
+    one: the same operations, so that their weights differ by rounding at most (on the CPUs tried they are equal). An
+    interrupted training continues from its last saved state in the way that it was begun, to the same weights on the same
+    device.
 
     Args:
         cells: whose models are made.

@@ -46,8 +46,8 @@ class Dependencies:
         self.missing.pop(model.model_key, None)
         self._failed[model.model_key] = reason
 
-    def release(self) -> tuple[list[list[Cell]], list[tuple[Cell, str]]]:
-        """The cells that need not wait any longer.
+    def take_ready(self) -> tuple[list[list[Cell]], list[tuple[Cell, str]]]:
+        """Take out the cells whose models are stored, or cannot be made.
 
         Returns:
             Cells whose models are all stored, by model; and those of which a model cannot be made, each with the reason.

@@ -14,7 +14,7 @@ from mibench.suite.cells import Cell
 __all__ = ["Clock", "estimate", "job_class", "shard"]
 
 FLOPS, STEP, CELL, EXACT = 1e11, 1e-3, 1.0, 1e-4
-"""Of one core: operations a second, and seconds for a step, for a cell, and for one sample of an exact model."""
+"""Of one core: operations per second; seconds for a training step, for a cell, and for one sample of an exact model."""
 UNETS = {"unet-tiny": 2e8, "unet-cifar": 1.2e10}
 """Operations for one sample."""
 EVALUATIONS = 2e4

@@ -214,7 +214,7 @@ def _explain(code: int) -> str:
     if code >= 0:
         return f"the worker ended with exit code {code} without a result"
     if code == -signal.SIGKILL:
-        return "the worker was killed by signal 9, often for memory, without a result"
+        return "the worker was killed by signal 9, often because memory ran out, without a result"
     return f"the worker was killed by signal {-code} ({signal.strsignal(-code)}) without a result"
 
 

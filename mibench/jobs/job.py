@@ -13,9 +13,9 @@ from mibench.suite.cells import Cell
 __all__ = ["LIVES", "Job", "group_trainings"]
 
 LIVES = 3
-"""So many times a job may lose its worker for no known reason."""
+"""How often a job is tried when its worker is lost, or killed by another process."""
 TOGETHER = 16
-"""So many trainings share a job at most."""
+"""The most trainings that share a job."""
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         alone: no other job may run at the same time, since this one ran out of memory.
-        lives: how often it may lose its worker, this time included.
+        lives: tries that are left, this one included.
         not_before: the monotonic time before which it must not start, since another run holds its locks.
         cost: estimated seconds, with those of the jobs that wait for it.
         locks: names of the locks that it holds.

@@ -18,10 +18,11 @@ from typing import Any
 
 from mibench.errors import UsageError
 from mibench.jobs.engine import POLL, Device
+from mibench.jobs.guard import main as run_guard
 from mibench.jobs.memory import memory_left, memory_used
 from mibench.jobs.messages import Ended, JobSpec, Lost, Message, decode
 
-__all__ = ["Guard", "Local"]
+__all__ = ["Local", "RunningJob"]
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 PRELOADED = ["mibench.jobs.guard", "mibench.jobs.worker", "sklearn.datasets", "torch._dynamo"]
@@ -32,8 +33,8 @@ _STARTING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Guard:
-    """The guard process of a running job; ``memory`` is what the job is expected to need, in bytes."""
+class RunningJob:
+    """A job under way: its guard, and the memory that it is expected to need, in bytes."""
 
     process: Any
     pipe: Connection
@@ -51,7 +52,7 @@ class Local:
 
     def __init__(self, workers: int = 1, gpus: tuple[str, ...] = ()) -> None:
         self.workers, self.gpus = workers, gpus
-        self.guards: dict[Any, Guard] = {}
+        self.guards: dict[Any, RunningJob] = {}
         self.context = multiprocessing.get_context("forkserver")
         self._lost: list[tuple[Any, Message]] = []
 
@@ -108,7 +109,7 @@ class Local:
         environment = {**os.environ, **THREADS} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
         ours, theirs = self.context.Pipe(duplex=False)
         arguments = spec.model_copy(update={"environment": environment}), theirs
-        process = self.context.Process(target=_run_guard, args=arguments)
+        process = self.context.Process(target=run_guard, args=arguments)
         try:
             with _clean_start():
                 process.start()
@@ -116,7 +117,7 @@ class Local:
             reason = f"no process could be started: {str(error) or type(error).__name__}"
             self._lost.append((job, Lost(reason=reason)))
         else:
-            self.guards[job] = Guard(process, ours, gpu, memory)
+            self.guards[job] = RunningJob(process, ours, gpu, memory)
         finally:
             theirs.close()
 
@@ -133,7 +134,7 @@ class Local:
                     message = decode(guard.pipe.recv_bytes())
                     received.append((job, message))
             if gone and not isinstance(message, Ended):
-                received.append((job, Lost(reason="its guard was killed")))
+                received.append((job, Lost(reason="the process that watches the job was killed")))
             if gone or isinstance(message, Ended):
                 guard.pipe.close()
                 del self.guards[job]
@@ -160,10 +161,3 @@ def _clean_start() -> Iterator[None]:
             for name in THREADS.keys() - variables.keys():
                 del os.environ[name]
             os.environ.update(variables)
-
-
-def _run_guard(spec: JobSpec, pipe: Connection) -> None:
-    """What a new process does; its parent has loaded torch already, and the driver never needs it."""
-    from mibench.jobs import guard
-
-    guard.main(spec, pipe)

@@ -3,7 +3,8 @@
 The driver gives a ``JobSpec`` to an engine. The engine starts a guard, and the guard starts the worker that does the job. The
 worker writes messages into a pipe, one JSON object a line; the guard reads them and passes them on to the driver:
 
-    Begin → Progress, Say, … → Done or Failed for each cell → Ended
+    Begin, Progress and Say at any time (Begin again whenever the worker turns to another cell); one Done or Failed for each
+    cell; Ended as the last message. Where the guard itself is gone, the engine puts Lost in its place.
 
 A job that makes models says no ``Begin``, ``Done`` or ``Failed``: the models that it has stored are its result.
 """
@@ -95,7 +96,7 @@ class Done(_Plain):
 
 
 class Failed(_Plain):
-    """A cell raised an error; ``reason`` is one line, and the log has the traceback."""
+    """A cell raised an error; ``reason`` is one line. Where the error was not foreseen, the log has the traceback."""
 
     kind: Literal["failed"] = "failed"
     cell_index: int

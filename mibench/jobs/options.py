@@ -19,7 +19,7 @@ class JobOptions:
     """How jobs are done.
 
     Attributes:
-        device: "cpu", "cuda", or "auto" for CUDA where it is available.
+        device: "cpu", "cuda", or "auto": CUDA where this machine has it; with ray the CPU, unless a share of a GPU is given.
         plugins: absolute paths of loose plugin files.
         time_limit: seconds for each cell and for each training; None for no limit.
         shard: (I, N) for the I-th of N parts of the suite.

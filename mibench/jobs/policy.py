@@ -4,11 +4,11 @@ What is left of a job are the cells without a record or failure, or the models t
 not an exit code. The suspect is the cell that the worker computed last; where models are made, or nothing was begun, all are.
 
 - Nothing is left: nothing to do.
-- The worker was lost (its guard or its machine is gone): what is left is retried, ``LIVES`` times in all. Then each cell is
-  retried in a job of its own, which shows whose fault it was.
+- The worker was lost (its guard or its machine is gone): what is left is retried until it was tried ``LIVES``
+  times. Then each cell is tried as often in a job of its own, which shows whose fault it was.
 - Memory ran out: the suspect is retried with no other job beside it, since these may have used the memory. Models that were
   trained in one job are retried each in its own job first.
-- Another process killed the worker: the suspect is retried, ``LIVES`` times in all.
+- Another process killed the worker: the suspect is retried until it was tried ``LIVES`` times.
 - Otherwise, and when these retries are used up, the suspect fails with the reason that the guard or the worker gave.
 - The cells that are no suspects are retried in a new job.
 """
@@ -80,7 +80,7 @@ def _after_loss(job: Job, reason: str, left: list[Cell]) -> Iterator[Decision]:
     elif job.kind == "measure" and len(left) > 1:
         yield from (Retry(Job(job.kind, [cell], alone=job.alone)) for cell in left)
     else:
-        yield from (Failure(cell, f"{LIVES} workers were lost: {reason}") for cell in left)
+        yield from (Failure(cell, f"its worker was lost {LIVES} times: {reason}") for cell in left)
 
 
 def _after_memory(job: Job, cells: list[Cell]) -> Iterator[Decision]:

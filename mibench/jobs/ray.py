@@ -25,7 +25,7 @@ __all__ = ["Cluster"]
 FAILED_STARTS = 3
 """So many times may each worker fail to start before the run gives up."""
 SILENCE = 20.0
-"""Seconds without a message after which the cluster is asked whether it still has a machine."""
+"""Seconds without a running job and without an answer after which the cluster is asked whether it has a machine left."""
 
 
 class Cluster:

@@ -74,7 +74,7 @@ class Scheduler:
         self._report("begin")
         for group in group_trainings(list(self.dependencies.missing.values())):
             self._enqueue(Job("models", group))
-        self._release_cells()
+        self._enqueue_ready_cells()
         announced = False
         with self.engine:
             while not self.stop.signal:
@@ -137,9 +137,9 @@ class Scheduler:
             job.cost += max(estimate("measure", waiting.get(cell.model_key, [])) for cell in job.cells)
         bisect.insort(self.queue, job, key=lambda job: (not job.alone, job.cost))
 
-    def _release_cells(self) -> None:
+    def _enqueue_ready_cells(self) -> None:
         """Queue the cells whose models are made; fail those whose models cannot be made."""
-        ready, failed = self.dependencies.release()
+        ready, failed = self.dependencies.take_ready()
         for cell, reason in failed:
             self._fail(cell, reason)
         for cells in ready:
@@ -185,7 +185,7 @@ class Scheduler:
         if job.kind == "models":
             job.cells = [cell for cell in cells if not self.dependencies.check_made(cell)]
             if len(job.cells) < len(cells):
-                self._release_cells()
+                self._enqueue_ready_cells()
         else:
             job.cells = [cell for cell in cells if not self._is_done(cell)]
             for cell in cells:
@@ -219,7 +219,7 @@ class Scheduler:
                     left.append(model)
         self._carry_out(job, after_end(job, message, left))
         if job.kind == "models":
-            self._release_cells()
+            self._enqueue_ready_cells()
         self.release_locks(job)
 
     def _carry_out(self, job: Job, decisions: Iterable[Decision]) -> None:
@@ -238,7 +238,7 @@ class Scheduler:
         try:
             if not self.matches_cell(record, cell):
                 raise MibenchError(
-                    "the worker's record is of another cell; mibench or a plugin has another version there"
+                    "the worker's record is of another cell; mibench or a plugin has another version on the worker's machine"
                 )
             write_record(self.plan.path(cell), record)
         except MibenchError as error:

@@ -22,11 +22,7 @@ from mibench.results.store import Store
 
 __all__ = ["main"]
 
-for (
-    _entry,
-    _package,
-    _,
-) in installed():  # import the bundled plugins once, in the process that all workers are forked from
+for _entry, _package, _ in installed():  # bundled plugins are imported once, before the workers are forked
     if _package == "mibench":
         with contextlib.suppress(Exception):  # each job reports the error itself
             _entry.load()

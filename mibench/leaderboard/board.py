@@ -58,8 +58,8 @@ class Board:
     Args:
         selection: the suite, and which of its records are shown.
         frame: these records, see ``mibench.leaderboard.frame``; the seeds of a cell are in the suite's order.
-        model_kind: the kind of model that the members speak of; the suite's by default.
-        checkpoint: the training step that they speak of, 0 for the end.
+        model_kind: the kind of model that this view shows; the suite's by default.
+        checkpoint: the training step that this view shows, 0 for the end.
     """
 
     def __init__(self, selection: Selection, frame: DataFrame, model_kind: str = "", checkpoint: int = 0) -> None:

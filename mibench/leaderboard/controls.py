@@ -58,7 +58,10 @@ def controls(board: Board, dataset: str) -> dict[str, Control]:
 
 
 def _on_fresh_data(board: Board, dataset: str, attack: str) -> list[AttackMetrics]:
-    """An attack's metrics on fresh data. Those of a blind attack on other models do as well, one for each seed."""
+    """An attack's metrics on fresh data.
+
+    A blind attack sees no model: where it was not run on fresh data, its metrics on other models are taken, one for each seed.
+    """
     fresh = board.at("fresh")
     found = [m for defense in fresh.defenses(dataset) for m in fresh.metrics(dataset, defense, attack).values()]
     if found:

@@ -29,7 +29,8 @@ def attack_metrics(
     Args:
         scores: ``members/<setting>`` and ``nonmembers/<setting>`` → (B,).
         cuts: how many members and non-members are for calibration; they come first.
-        attack: that gave the scores. Where its options leave out its published setting, its first one stands for that.
+        attack: that gave the scores. Where its options leave out its published setting, the first one by name takes its
+            place.
         defense: of the model.
         digest: of the stored scores.
     """

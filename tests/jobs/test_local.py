@@ -7,7 +7,7 @@ import pytest
 from benches import cell
 
 from mibench.jobs import local
-from mibench.jobs.local import Guard, Local
+from mibench.jobs.local import Local, RunningJob
 from mibench.jobs.memory import memory_left
 from mibench.jobs.messages import Begin, Done, Ended, JobSpec, Lost
 from mibench.jobs.options import JobOptions
@@ -19,7 +19,7 @@ from mibench.suite.plan import Plan
 
 def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
     def guard(memory):
-        return Guard(SimpleNamespace(pid=0), None, None, memory)
+        return RunningJob(SimpleNamespace(pid=0), None, None, memory)
 
     monkeypatch.setattr(local, "memory_left", lambda: 10)
     monkeypatch.setattr(local, "memory_used", lambda pid: 3)

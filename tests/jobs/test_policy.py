@@ -42,7 +42,12 @@ CASES = {
         [0, 1],
         [("again", [0], False, LIVES), ("again", [1], False, LIVES)],
     ),
-    "lost for the last time, alone": (GONE, {"lives": 1}, [2], [("fails", [2], f"{LIVES} workers were lost: gone")]),
+    "lost for the last time, alone": (
+        GONE,
+        {"lives": 1},
+        [2],
+        [("fails", [2], f"its worker was lost {LIVES} times: gone")],
+    ),
     "a crash": (CRASH, {"current": 1}, [1, 2], [("fails", [1], "crash"), ("again", [2], False, LIVES)]),
     "a crash before the first cell": (CRASH, {}, [0, 1], [("fails", [0], "crash"), ("fails", [1], "crash")]),
     "a crash between cells": (CRASH, {"current": 0}, [1, 2], [("again", [1, 2], False, LIVES)]),
@@ -68,7 +73,7 @@ MODEL_CASES = {
     "lost for the last time": (
         GONE,
         {"lives": 1},
-        [("fails", [k], f"{LIVES} workers were lost: gone") for k in range(3)],
+        [("fails", [k], f"its worker was lost {LIVES} times: gone") for k in range(3)],
     ),
 }
 
