@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/mibench run --defense hold3 --attack secmi
 
 test: .venv/installed check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations=30
 
 test-slow: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
