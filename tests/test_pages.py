@@ -29,6 +29,14 @@ def page(tmp_path, monkeypatch):
     return run
 
 
+def test_the_suite_of_its_page_can_be_planned(page, cli):
+    (example,) = (block["text"] for block in blocks("suites.md") if block["kind"] == "toml")
+    Path("my-suite").mkdir()
+    Path("my-suite/suite.toml").write_text(example)
+    code, out, err = cli("status", "my-suite")
+    assert code == 0 and out.startswith("216 cells"), out + err
+
+
 def test_the_analysis_works(page, tmp_path):
     found = page("analysis.md")
     assert (tmp_path / "analysis.png").stat().st_size < 60_000

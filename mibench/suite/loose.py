@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mibench.errors import UsageError
 from mibench.names import options, validated
 from mibench.suite.suite import Suite
 
@@ -32,8 +31,6 @@ def loose_suite(
     Raises:
         UsageError: a value is wrong.
     """
-    if any(seed < 0 for seed in seeds):
-        raise UsageError("a seed must be 0 or more")
     steps = options(recipe, "recipe") if recipe else {}
     fields: dict[str, Any] = {
         "datasets": datasets,

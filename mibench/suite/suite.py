@@ -38,7 +38,9 @@ class Suite(BaseModel):
     datasets: list[str] = Field(min_length=1, description='such as "digits:members=200"')
     defenses: list[str] = Field(min_length=1, description='such as "hold3"')
     attacks: list[str] = Field(min_length=1, description='such as "pia:p=2"; each runs on each defense')
-    seeds: list[int] = Field(default=[0], min_length=1, description="of split, training and noise; 0 or more")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="of split, training and noise"
+    )
     model: ModelKind = Field(
         "trained", description="exact is the optimal model of the members, fresh that of data that nobody attacks"
     )
@@ -117,10 +119,7 @@ def load_suite(text: str) -> LoadedSuite:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    suite = validated(Suite, content, str(path))
-    if any(seed < 0 for seed in suite.seeds):
-        raise UsageError(f"{path}: seeds must be 0 or more")
-    return LoadedSuite(suite, folder)
+    return LoadedSuite(validated(Suite, content, str(path)), folder)
 
 
 def checkpoint_steps(suite: Suite, steps: int) -> list[int]:
