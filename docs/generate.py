@@ -5,6 +5,7 @@ that are not current are named, and the exit code is 1.
 """
 
 import argparse
+import functools
 import inspect
 import json
 import re
@@ -18,9 +19,14 @@ from pydantic import BaseModel
 
 import mibench
 from mibench import hookspecs
+from mibench.leaderboard.board import open_board
+from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import COLUMNS
+from mibench.leaderboard.text import markdown_table, rate
+from mibench.plugins import load
 from mibench.recipe import Recipe
 from mibench.results import facts, figures
+from mibench.results.known import Known
 from mibench.results.record import Record
 from mibench.suite.cells import Utility
 from mibench.suite.suite import Suite
@@ -191,7 +197,7 @@ def record_schema() -> Schema:
             }
             for field, text in texts.items():
                 alias = classes[name].model_fields[field].alias or field
-                part["properties"][alias]["description"] = text
+                part["properties"][alias]["description"] = text.replace("``", "`")
     return schema
 
 
@@ -206,6 +212,19 @@ def record_tables() -> str:
     return "\n\n".join(blocks)
 
 
+def control_table() -> str:
+    """What attacks reach on the controls of the suite ``attacks``: least AUROC if exact, the farthest from .5 if fresh."""
+    board = open_board(DOCS.parent / "leaderboards" / "attacks", Known.of(load()))
+    found = {dataset: controls(board, dataset) for dataset in board.datasets()}
+    header = [f"{dataset.partition(':')[0]}: {kind}" for dataset in found for kind in ("exact", "fresh")]
+    rows = []
+    for attack in dict.fromkeys(attack for each in found.values() for attack in each):
+        of = [each.get(attack) for each in found.values()]
+        areas = [area for one in of for area in ((one.exact, one.fresh) if one else (None, None))]
+        rows.append([f"`{attack}`", *("n/a" if area is None else rate(area) for area in areas)])
+    return markdown_table(["attack", *header], rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "suite": lambda: table("key", Suite.model_json_schema()),
     "recipe": lambda: table("key", Recipe.model_json_schema()),
@@ -215,12 +234,14 @@ PARTS: dict[str, Callable[[], str]] = {
     "classes": lambda: interface("classes"),
     "others": lambda: interface("others"),
     "record": record_tables,
+    "controls": control_table,
     "columns": lambda: "\n".join(
         ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in COLUMNS.items())]
     ),
 }
 
 
+@functools.cache
 def pages() -> dict[Path, str]:
     """Every page with generated parts, and the record's schema, as they should be."""
     current = {DOCS / "record.schema.json": json.dumps(record_schema(), indent=1, ensure_ascii=False) + "\n"}

@@ -1,4 +1,4 @@
-"""README.md: the figures of its table of boards are those of the boards."""
+"""README.md and docs/dynamics.md: figures that they take from the boards are those of the boards."""
 
 import re
 from itertools import takewhile
@@ -75,3 +75,15 @@ def test_the_table_of_boards_says_what_the_boards_say():
     assert rows.keys() == {suite for suite, _ in claims()}
     for suite, claim in claims():
         assert claim in rows[suite], f"README.md should say of {suite}: {claim}"
+
+
+def test_the_table_of_parameterisations_is_that_of_the_board():
+    page = (ROOT / "docs" / "dynamics.md").read_text(encoding="utf-8")
+    for n in (1, 2, 3, 4):
+        cells = []
+        for dataset in ("swiss-roll", "digits"):
+            rows, leaks = table("parameterisations", dataset), worst("parameterisations", dataset)
+            for name in (f"hold{n}", f"hold{n}:parameterisation=sufficient"):
+                (distance,) = (cell.split()[0] for head, cell in rows[name].items() if head.startswith("FD"))
+                cells.append(f"{shown(leaks[name])} at {distance}")
+        assert f"| HOLD({n}) | {' | '.join(cells)} |" in page
