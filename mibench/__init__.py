@@ -24,7 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mibench.api import attack, dataset, defense, run
+    from mibench.api import attack, dataset, defense, model, roc, run, scores
     from mibench.components import Attack, Component, Dataset
     from mibench.context import Context
     from mibench.defenses import Defense
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mibench.leaderboard.frame import records
     from mibench.modality import IMAGE, MEL, POINTS, Modality
     from mibench.recipe import Recipe
+    from mibench.results.record import Record
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,17 +54,21 @@ __all__ = [
     "Model",
     "NotApplicable",
     "Recipe",
+    "Record",
     "UsageError",
     "attack",
     "dataset",
     "defense",
     "hookimpl",
+    "model",
     "records",
+    "roc",
     "run",
+    "scores",
 ]
 
 _HOMES = {
-    "mibench.api": ("attack", "dataset", "defense", "run"),
+    "mibench.api": ("attack", "dataset", "defense", "model", "roc", "run", "scores"),
     "mibench.components": ("Attack", "Component", "Dataset"),
     "mibench.context": ("Context",),
     "mibench.defenses": ("Defense",),
@@ -74,6 +79,7 @@ _HOMES = {
     "mibench.leaderboard.frame": ("records",),
     "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),
     "mibench.recipe": ("Recipe",),
+    "mibench.results.record": ("Record",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -82,3 +88,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'mibench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

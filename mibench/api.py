@@ -1,21 +1,31 @@
-"""The Python interface: build components by name, run one cell."""
+"""The Python interface: build components by name, run a cell, and read what is stored of its record."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mibench.components import Attack, Dataset
 from mibench.defenses import Defense
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, UsageError
+from mibench.kinds import ModelKind
 from mibench.names import build
 from mibench.plugins import load
 
 if TYPE_CHECKING:
-    from mibench.jobs.engine import Device
-    from mibench.results.record import Record
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["attack", "dataset", "defense", "run"]
+    from mibench.diffusion.model import Model
+    from mibench.jobs.engine import Device
+    from mibench.results.figures import AttackMetrics
+    from mibench.results.record import Record
+    from mibench.results.store import Store
+
+    Array = NDArray[np.float64]
+
+__all__ = ["attack", "dataset", "defense", "model", "roc", "run", "scores"]
 
 
 def dataset(name: str) -> Dataset:
@@ -44,8 +54,10 @@ def run(
     attack: str,
     dataset: str = "digits",
     seed: int = 0,
-    model: str = "trained",
-    recipe: str = "",
+    model: ModelKind = "trained",
+    recipe: str | Mapping[str, Any] = "",
+    utility: str | Mapping[str, Any] = "",
+    *,
     plugins: tuple[str | Path, ...] = (),
     store: str | Path | None = None,
     device: Device = "auto",
@@ -61,9 +73,10 @@ def run(
         defense, attack, dataset: names, as on the command line.
         seed: of split, training and noise.
         model: "trained", "exact" or "fresh".
-        recipe: such as "steps=2000,width=128".
+        recipe: options of the training, such as "steps=2000,width=128" or {"steps": 2000, "width": 128}.
+        utility: options of ``mibench.suite.cells.Utility``, such as "samples=300,evaluations=20", or as a dict.
         plugins: loose plugin files.
-        store: where artifacts are kept.
+        store: folder of the artifacts; None for the default one.
         device: "cpu", "cuda", or "auto" for CUDA where it is available.
         workers: jobs at a time, one torch thread each.
         time_limit: seconds for the cell and for each training; None for no limit.
@@ -76,15 +89,117 @@ def run(
     from mibench.jobs.options import JobOptions
     from mibench.jobs.run import run_suite
     from mibench.results.record import read_record
-    from mibench.results.store import Store, default_root
     from mibench.suite.loose import loose_suite
     from mibench.suite.suite import loose_records
 
-    artifacts = Store(Path(store or default_root()).absolute())
-    suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe)
-    options = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit)
-    outcome = run_suite(suite, loose_records(artifacts.root, suite), artifacts, Local(workers), options)
+    artifacts = _store(store, write=True)
+    suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe, utility)
+    how = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit)
+    outcome = run_suite(suite, loose_records(artifacts.root, suite), artifacts, Local(workers), how)
     (cell,) = (cell for cell in outcome.plan.cells if cell.attack)
     if cell in outcome.failures:
         raise MibenchError(f"{cell.title}: {outcome.failures[cell]}")
     return read_record(outcome.plan.path(cell))
+
+
+def roc(record: Any) -> tuple[Array, Array]:
+    """The ROC curve at the calibrated setting on the evaluation samples, from the ranks in the record.
+
+    Args:
+        record: a Record, the path of one, or a row of ``mibench.records``.
+
+    Returns:
+        FPR and TPR, (K,) each, from (0, 0) to (1, 1); the area under the straight lines between them is the AUROC.
+
+    Raises:
+        MibenchError: where the record has no scores of an attack.
+    """
+    import numpy as np
+    from sklearn.metrics import roc_curve
+
+    members, nonmembers = _attacked(_record(record)).ranked()
+    labels = np.arange(len(members) + len(nonmembers)) < len(members)
+    fpr, tpr, _ = roc_curve(labels, np.concatenate([members, nonmembers]), drop_intermediate=False)
+    return fpr, tpr
+
+
+def scores(record: Any, store: str | Path | None = None) -> dict[str, tuple[Array, Array]]:
+    """The raw scores of a record from the store, larger for "member": of members (M,) and of non-members (N,), by setting.
+
+    They are in the order of the split. The first fifth of each is for calibration (``mibench.data.calibration_size``); the
+    figures of the record are those of the rest.
+
+    Args:
+        record: a Record, the path of one, or a row of ``mibench.records``.
+        store: folder of the artifacts; None for the default one.
+
+    Raises:
+        MibenchError: where the record has no scores of an attack, or the store does not hold them.
+    """
+    found, artifacts = _record(record), _store(store)
+    metrics = _attacked(found)
+    if not artifacts.has("scores", found.key) or artifacts.meta("scores", found.key)["digest"] != metrics.scores:
+        raise _not_stored("scores", found, artifacts)
+    tensors, _ = artifacts.load("scores", found.key)
+    arrays = {name: values.double().numpy() for name, values in tensors.items()}
+    return {setting: (arrays[f"members/{setting}"], arrays[f"nonmembers/{setting}"]) for setting in metrics.settings}
+
+
+def model(
+    record: Any, store: str | Path | None = None, device: str = "cpu", plugins: tuple[str | Path, ...] = ()
+) -> Model:
+    """The model of a record, with the stored weights, as its defense releases it to attackers.
+
+    Args:
+        record: a Record, the path of one, or a row of ``mibench.records``.
+        store: folder of the artifacts; None for the default one.
+        device: "cpu" or "cuda".
+        plugins: loose plugin files.
+
+    Raises:
+        MibenchError: where the store does not hold the weights, or a component is of another version.
+    """
+    from mibench.diffusion.model import Cost
+    from mibench.evaluate.target import Target
+    from mibench.suite.recorded import cell_of
+
+    found, artifacts = _record(record), _store(store)
+    cell = cell_of(found, load(tuple(str(Path(file).absolute()) for file in plugins)))
+    key = cell.model_key
+    if not artifacts.has("models", key) or artifacts.meta("models", key)["digest"] != found.model.digest:
+        raise _not_stored("weights", found, artifacts)
+    opened = Target(cell, artifacts, device).released.counted(Cost())
+    opened.cache = None
+    return opened
+
+
+def _record(given: Any) -> Record:
+    """A record that is given as such, by its path, or as a row of a frame of records."""
+    from mibench.results.record import Record, read_record
+
+    if isinstance(given, (str, Path)):
+        return read_record(Path(given))
+    row = given if isinstance(given, Record) else getattr(given, "record", None)
+    if not isinstance(row, Record):
+        raise UsageError(f"expected a Record, the path of one, or a row of mibench.records, got {type(given).__name__}")
+    return row
+
+
+def _attacked(record: Record) -> AttackMetrics:
+    """The figures of a record's attack."""
+    if record.attack is None:
+        raise MibenchError(f"{record!r} holds no scores of an attack; take the record of another cell")
+    return record.attack
+
+
+def _store(root: str | Path | None, write: bool = False) -> Store:
+    from mibench.results.store import Store, default_root
+
+    return Store(Path(root or default_root()).absolute(), write)
+
+
+def _not_stored(what: str, record: Record, store: Store) -> MibenchError:
+    return MibenchError(
+        f"{record.title}: the store {store.root} does not hold the {what} of this record; run `mibench run --record FILE` "
+        "with the record's file, and take the record that it writes"
+    )

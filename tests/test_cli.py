@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from mibench.cli import COMMANDS
+
 SUITE = 'datasets = ["digits"]\ndefenses = ["vp"]\nattacks = ["pia"]\n'
 
 
@@ -21,7 +23,7 @@ def test_help_imports_no_library():
 
 
 def test_every_command_has_help(cli):
-    for command in ("run", "status", "ls", "plugins", "leaderboard", "validate", "samples"):
+    for command in COMMANDS:
         code, out, _ = cli(command, "--help")
         assert code == 0 and "usage: mibench " + command in out
 
@@ -51,9 +53,13 @@ def test_every_command_has_help(cli):
             ["run", "--defense", "vp", "--attack", "pia", "--dataset", "images:path=a b/c"],
             "goes into quotes of its own",
         ),
+        (["run", "quick", "--record", "x.json", "--seed", "1"], "leave out suite, --seed"),
+        (["run", "--record", "x.json", "--dry-run"], "leave out --dry-run"),
+        (["completion", "tcsh"], "invalid choice"),
+        (["export", "--format", "xlsx"], "invalid choice"),
         (["run", "--plugin", "nowhere.py", "--defense", "vp", "--attack", "pia"], "no such file"),
         (["status", "nowhere"], "there is no suite"),
-        (["ls", "cats"], "invalid choice"),
+        (["ls", "hodl"], "did you mean 'hold'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, argv, message):

@@ -7,26 +7,28 @@ import importlib
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import TextIOWrapper
 
 from mibench.errors import MibenchError, one_line
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
     "run": "train, attack and measure: one cell or a whole suite; the same command again resumes",
     "status": "count the cells of a suite that are done, missing, stale or failed",
     "log": "print the output of the job that ran a cell, with the traceback of an error",
-    "ls": "list all datasets, defenses and attacks, with their options",
+    "ls": "list all datasets, defenses and attacks, or all about one of them",
     "plugins": "list all plugins and the problems of broken ones",
     "leaderboard": "write the README.md of a suite from its records; --check only compares",
+    "export": "write the figures of all records of suites as one table: CSV, JSON or Parquet",
     "upgrade": "recompute the figures of records with older metrics from the ranks in them",
     "validate": "check the records of suites: schema, digests, keys, duplicates, stale records, figures",
-    "verify": "compute some cells of a suite from scratch and compare them with their records",
+    "verify": "compute a record, or some of a suite, from scratch and compare the figures",
     "cache": "show what the store holds and what is not needed; --prune deletes what is not needed",
     "bound": "print and plot the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ)",
     "samples": "draw a picture of the samples that the models of a suite generate",
+    "completion": "print a script that completes commands, flags and suites in bash, zsh or fish",
 }
 
 
@@ -38,12 +40,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"mibench: {one_line(f'{message} (see {self.prog} --help)')}\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 something failed or differs, 2 wrong usage."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
+def build_parser(wanted: Collection[str]) -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and those of the subcommands, of which only the wanted ones are imported and have their arguments."""
     parser = Parser(
         prog="mibench",
         description="A benchmark of membership inference attacks on diffusion models and of defenses against them.",
@@ -52,13 +50,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    wanted = next((word for word in argv if not word.startswith("-")), None)
+    parsers = {}
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == wanted:
+        parsers[name] = sub
+        if name in wanted:
             module = importlib.import_module(f"mibench.cli.{name}")
             module.arguments(sub)
             sub.set_defaults(function=module.main)
+    return parser, parsers
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 something failed or differs, 2 wrong usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    parser, _ = build_parser([name for name in COMMANDS if name == wanted])
     if wanted is not None and wanted not in COMMANDS:
         import difflib
 

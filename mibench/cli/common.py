@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 from mibench.results.store import Store, default_root
 
-__all__ = ["SUITE", "add_plugins", "add_store", "open_store"]
+__all__ = ["SUITE", "add_json", "add_plugins", "add_store", "open_store", "print_json"]
 
 SUITE = "a suite.toml, its folder, or its name under leaderboards/"
 
@@ -30,6 +32,20 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="load a plugin from a file; repeatable",
     )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result as JSON, for scripts (docs/operations.md says what is in it)",
+    )
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a result for scripts."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def open_store(args: argparse.Namespace, write: bool = True) -> Store:

@@ -13,16 +13,20 @@ from mibench.errors import one_line
 if TYPE_CHECKING:
     from mibench.jobs.options import Event
 
-__all__ = ["ProgressDisplay"]
+__all__ = ["ProgressDisplay", "duration"]
 
 SHAPE = "{n_fmt}/{total_fmt} cells |{bar}| {elapsed}{postfix}"
 
 
 class ProgressDisplay:
-    """Prints events on standard error; a context manager."""
+    """Prints events on standard error; a context manager.
 
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
+    Args:
+        quiet: whether only failures are shown.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.terminal = quiet, sys.stderr.isatty() and not quiet
         self.bar = tqdm(disable=True)
         self._shown: set[str] = set()
 
@@ -34,7 +38,9 @@ class ProgressDisplay:
 
     def on_event(self, event: Event) -> None:
         """Show an event; the same note, or reason of a failure, is shown once."""
-        left = f", {_duration(event.seconds_left)} left" if event.seconds_left is not None else ""
+        if self.quiet and event.kind != "failed":
+            return
+        left = f", {duration(event.seconds_left)} left" if event.seconds_left is not None else ""
         left = left if event.finished < event.total else ""
         if event.kind == "begin":
             self.bar = tqdm(total=event.total, disable=not self.terminal, dynamic_ncols=True, bar_format=SHAPE)
@@ -69,7 +75,8 @@ def _line(event: Event, count: str) -> str:
     return lines[event.kind]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people, such as "about 5 min"."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mibench.cli.common import SUITE, add_plugins, add_store, open_store
+from mibench.cli.cells import CELL_FLAGS, extended_suite, suite_of_flags
+from mibench.cli.common import SUITE, add_json, add_plugins, add_store, open_store, print_json
 from mibench.cli.jobs import add_cluster, add_jobs, engine_of, options_of
-from mibench.errors import UsageError
+from mibench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
+    from mibench.jobs.engine import Engine
+    from mibench.jobs.options import JobOptions
+    from mibench.jobs.run import Outcome
+    from mibench.results.store import Store
     from mibench.suite.suite import Suite
 
 __all__ = ["arguments", "main"]
@@ -20,11 +26,7 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument(
-        "suite",
-        nargs="?",
-        help=f"{SUITE}; --defense and --attack add to it",
-    )
+    parser.add_argument("suite", nargs="?", help=f"{SUITE}; --defense and --attack add to it")
     for article, kind, default in (("a", "defense", ""), ("an", "attack", ""), ("a", "dataset", " (default: digits)")):
         parser.add_argument(
             f"--{kind}",
@@ -48,6 +50,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=int, metavar="N", help="generated samples that measure utility (default: 1000)"
     )
+    parser.add_argument(
+        "--record", metavar="FILE", help="make the cell of this record again, and compare its figures with the record's"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be computed and about how long it takes; write nothing"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print no progress and no notes, only failures and the result"
+    )
+    add_json(parser)
     add_cluster(add_jobs(parser))
     add_store(parser)
     add_plugins(parser)
@@ -55,30 +67,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run what the arguments ask for."""
-    from mibench.cli.progress import ProgressDisplay
-    from mibench.cli.summary import print_summary
-    from mibench.jobs.run import run_suite
-    from mibench.jobs.stop import Stop
     from mibench.suite.suite import load_suite, loose_records
 
-    engine, options = engine_of(args), options_of(args)
+    jobs = engine_of(args), options_of(args)
+    if args.record:
+        return _make_again(args, *jobs)
     if args.suite:
         located = load_suite(args.suite)
-        suite, records = _extended(located.suite, args), located.folder / "records"
-        store = open_store(args)
+        suite, records = extended_suite(located.suite, args), located.folder / "records"
+        store = open_store(args, write=not args.dry_run)
     else:
-        suite = _suite_of(args)
-        store = open_store(args)
+        suite = suite_of_flags(args)
+        store = open_store(args, write=not args.dry_run)
         records = loose_records(store.root, suite)
+    return (_preview if args.dry_run else _run)(suite, records, store, *jobs, args)
+
+
+def _run(
+    suite: Suite, records: Path, store: Store, engine: Engine, options: JobOptions, args: argparse.Namespace
+) -> int:
+    """Compute what is missing."""
+    from mibench.cli.progress import ProgressDisplay
+    from mibench.jobs.run import run_suite
+    from mibench.jobs.stop import Stop
+
     began = time.monotonic()
-    with Stop() as stop, ProgressDisplay() as display:
+    with Stop() as stop, ProgressDisplay(args.quiet) as display:
         outcome = run_suite(suite, records, store, engine, options, display.on_event, stop)
-    if not args.suite:
-        print_summary(outcome.plan)
-    cells, failed = len(outcome.plan.cells), len(outcome.failures)
-    computed = len(outcome.computed) - failed
-    seconds = time.monotonic() - began
-    print(f"{cells - failed} of {cells} cells done, {computed} now, {failed} failed, {seconds:.0f} s")
+    seconds, failed = time.monotonic() - began, len(outcome.failures)
+    (_print_json if args.json else _print_outcome)(outcome, seconds, args)
     if failed:
         print(
             "run the same command again to retry the cells that failed; `mibench log CELL` prints what their jobs printed",
@@ -87,65 +104,72 @@ def main(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _extended(suite: Suite, args: argparse.Namespace) -> Suite:
-    """The suite with the defenses and attacks that the flags add to it."""
-    flags = ("dataset", "seed", "model", "recipe", "samples")
-    if wrong := [f"--{name}" for name in flags if getattr(args, name) is not None]:
-        raise UsageError(
-            f"a suite says how its cells are made; {', '.join(wrong)} cannot be given beside it, only --defense and --attack"
+def _print_outcome(outcome: Outcome, seconds: float, args: argparse.Namespace) -> None:
+    """A line for each cell, unless a suite was named, and the counts."""
+    from mibench.cli.summary import print_summary
+
+    if not args.suite:
+        print_summary(outcome.plan)
+    cells, failed = len(outcome.plan.cells), len(outcome.failures)
+    computed = len(outcome.computed) - failed
+    print(f"{cells - failed} of {cells} cells done, {computed} now, {failed} failed, {seconds:.0f} s")
+
+
+def _print_json(outcome: Outcome, seconds: float, args: argparse.Namespace) -> None:
+    """The counts, and the figures of every cell."""
+    from mibench.leaderboard.frame import rows_of
+    from mibench.results.record import read_record
+
+    plan = outcome.plan
+    found = [(path, read_record(path)) for path in map(plan.path, plan.cells) if path.exists()]
+    failed = len(outcome.failures)
+    counts = {"total": len(plan.cells), "computed": len(outcome.computed) - failed, "failed": failed}
+    print_json({**counts, "seconds": seconds, "cells": rows_of(found, plan.records.parent)})
+
+
+def _preview(
+    suite: Suite, records: Path, store: Store, engine: Engine, options: JobOptions, args: argparse.Namespace
+) -> int:
+    """Print what a run would do."""
+    from mibench.cli.progress import duration
+    from mibench.jobs.run import preview
+
+    work = preview(suite, records, store, options)
+    seconds = work.seconds / engine.workers
+    states = dict(sorted(Counter(work.states).items()))
+    if args.json:
+        print_json({"total": len(work.states), "states": states, "trainings": work.trainings, "seconds": seconds})
+        return 0
+    print(f"{len(work.states)} cells: " + ", ".join(f"{n} {state}" for state, n in states.items()))
+    time_left = f", {duration(seconds)} at a guess" if work.to_compute else ""
+    print(f"would compute {work.to_compute} cells and train {work.trainings} models{time_left}; nothing was done")
+    return 0
+
+
+def _make_again(args: argparse.Namespace, engine: Engine, options: JobOptions) -> int:
+    """Make the cell of a record again, with what the store holds of it, and say whether the figures agree."""
+    from mibench.cli.progress import ProgressDisplay
+    from mibench.jobs.repeat import repeat
+    from mibench.jobs.stop import Stop
+    from mibench.plugins import load
+    from mibench.results.record import read_record
+    from mibench.suite.plan import Plan
+    from mibench.suite.recorded import cell_of
+
+    given = ["suite"] if args.suite else []
+    given += [f"--{name}" for name in ("defense", "attack", *CELL_FLAGS, "shard") if getattr(args, name) is not None]
+    if given or args.dry_run:
+        raise UsageError(f"--record says what to run; leave out {', '.join(given) or '--dry-run'}")
+    old = read_record(Path(args.record))
+    cell, store = cell_of(old, load(options.plugins)), open_store(args)
+    plan = Plan([cell], store.root / "records" / old.key[:12], store)
+    with Stop() as stop, ProgressDisplay(args.quiet) as display:
+        (result,) = repeat({cell: old}, plan, engine, options, display.on_event, stop)
+    if args.json:
+        print_json(
+            {"title": cell.title, "verdict": result.verdict, "reason": result.reason, "record": str(result.path)}
         )
-    more = {
-        "defenses": dict.fromkeys([*suite.defenses, *_listed(args.defense)]),
-        "attacks": dict.fromkeys([*suite.attacks, *_listed(args.attack)]),
-    }
-    return suite.model_copy(update={kind: list(names) for kind, names in more.items()})
-
-
-def _suite_of(args: argparse.Namespace) -> Suite:
-    """The suite that the flags describe."""
-    from mibench.suite.loose import loose_suite
-
-    if not args.defense or not args.attack:
-        raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
-    return loose_suite(
-        _listed(args.dataset) or ["digits"],
-        _listed(args.defense),
-        _listed(args.attack),
-        args.seed or [0],
-        args.model or "trained",
-        args.recipe or "",
-        args.samples,
-    )
-
-
-def _listed(flags: list[str] | None) -> list[str]:
-    """The names that the values of a flag list."""
-    return [name for text in flags or [] for name in _names(text)]
-
-
-def _names(text: str) -> list[str]:
-    """``vp,hold3`` and ``vp hold:order=3,aux_variance=2``: a comma starts a new name where no option is open.
-
-    Quotes within hold together a value with spaces, as in ``images:path='my photos',size=16``.
-
-    Raises:
-        UsageError: for a quote that is not closed, or a path with spaces outside quotes.
-    """
-    from mibench.names import split_list
-
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r}: a quote is not closed; a name with an apostrophe goes into double quotes"
-        ) from None
-    names: list[str] = []
-    for word in words:
-        if names and "path=" in names[-1] and "/" in word.partition(":")[0]:
-            raise UsageError(f"{text!r}: a path with spaces goes into quotes of its own, such as path='my photos'")
-        for part in split_list(word):
-            if names and "=" in part and ":" not in part.partition("=")[0] and ":" in names[-1]:
-                names[-1] += f",{part}"
-            else:
-                names.append(part)
-    return names
+    else:
+        print(f"{cell.title}: {read_record(result.path).headline()}")
+        print(f"{result.verdict}: {one_line(result.reason)}\nwrote {result.path}")
+    return 0 if result.sound else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from mibench.cli.common import SUITE, add_plugins, add_store, open_store
+from mibench.cli.common import SUITE, add_json, add_plugins, add_store, open_store, print_json
 
 __all__ = ["arguments", "main"]
 
@@ -14,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument("suite", help=SUITE)
     parser.add_argument("--cells", action="store_true", help="list every cell, not only those that need attention")
+    add_json(parser)
     add_store(parser)
     add_plugins(parser)
 
@@ -29,6 +30,15 @@ def main(args: argparse.Namespace) -> int:
     cells = plan_cells(load(tuple(args.plugin)), located.suite)
     plan = Plan(cells, located.folder / "records", open_store(args, write=False))
     states = plan.states()
+    counts = dict(sorted(Counter(state for state, _ in states).items()))
+    if args.json:
+        listed = [
+            {**cell.labels, "seed": cell.seed, "model_kind": cell.model_kind, "checkpoint": cell.checkpoint}
+            | {"state": state, "reason": why if state != "done" else None, "path": f"records/{cell.path}"}
+            for cell, (state, why) in zip(plan.cells, states, strict=True)
+        ]
+        print_json({"total": len(states), "states": counts, "cells": listed})
+        return 0
     rows = [
         (state, cell.title, why if why and state != "done" else "")
         for cell, (state, why) in zip(plan.cells, states, strict=True)
@@ -36,6 +46,5 @@ def main(args: argparse.Namespace) -> int:
     ]
     if rows:
         print(columns(rows))
-    counts = Counter(state for state, _ in states)
-    print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+    print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     return 0

@@ -22,7 +22,7 @@ def print_summary(plan: Plan) -> None:
         if cell.attack is None:
             continue
         if record.attack is None:
-            print(f"{cell.title}: {record.status} ({record.reason})")
+            print(f"{cell.title}: {record.headline()}")
             continue
         parts = [*_privacy(record), *_utility(utility.get(cell.model_key)), *_cost(record)]
         print(f"{cell.title}: " + " · ".join(parts))
@@ -30,12 +30,9 @@ def print_summary(plan: Plan) -> None:
 
 def _privacy(record: Record) -> list[str]:
     assert record.attack
-    best = record.attack.calibrated
-    low, high = best.auroc.interval or (float("nan"), float("nan"))
-    parts = [f"AUROC {best.auroc.value:.3f} [{low:.3f}, {high:.3f}] at {best.setting} (calibrated)"]
-    rates = sorted(
-        ((float(fpr), rate) for fpr, rate in best.tpr.items() if rate.value is not None), key=lambda one: one[0]
-    )
+    parts = [record.headline()]
+    tprs = record.attack.calibrated.tpr
+    rates = sorted(((float(fpr), rate) for fpr, rate in tprs.items() if rate.value is not None), key=lambda one: one[0])
     for fpr, rate in rates[:1]:  # of the smallest rate that the samples allow
         span = f" [{rate.interval[0]:.2f}, {rate.interval[1]:.2f}]" if rate.interval else ""
         parts.append(f"TPR@{100 * fpr:g}%FPR {rate.value:.3f}{span}")

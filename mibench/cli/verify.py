@@ -6,59 +6,92 @@ import argparse
 import random
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mibench.cli.common import SUITE, add_plugins
+from mibench.cli.common import SUITE, add_json, add_plugins, print_json
 from mibench.cli.jobs import add_jobs, engine_of, options_of
 from mibench.errors import MibenchError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from mibench.jobs.repeat import Comparison
+    from mibench.plugins import Registry
+    from mibench.results.record import Record
+    from mibench.results.store import Store
+    from mibench.suite.cells import Cell
 
 __all__ = ["arguments", "main"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", help=SUITE)
+    parser.add_argument("suite", metavar="SUITE|RECORD", help=f"{SUITE}; or the file of a record")
     parser.add_argument(
-        "--sample", type=int, default=3, metavar="K", help="number of cells, drawn at random (default: 3)"
+        "--sample", type=int, default=3, metavar="K", help="number of cells of a suite, drawn at random (default: 3)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of that draw (default: a new one each time)")
+    parser.add_argument("--quiet", action="store_true", help="list only the cells that are not verified")
+    add_json(parser)
     add_jobs(parser)
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Compute cells from scratch, in a store of their own, and compare them with their records."""
-    from mibench.jobs.scheduler import Scheduler
+    from mibench.jobs.repeat import repeat
     from mibench.jobs.stop import Stop
-    from mibench.leaderboard.text import columns
     from mibench.plugins import load
-    from mibench.results.compare import compare
-    from mibench.results.record import read_record
     from mibench.results.store import Store
     from mibench.suite.plan import Plan
-    from mibench.suite.suite import load_suite, plan_cells
 
     if args.sample < 1:
         raise UsageError(f"--sample {args.sample}: give a number of at least 1")
-    located, engine, options = load_suite(args.suite), engine_of(args), options_of(args)
+    engine, options = engine_of(args), options_of(args)
     with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
         store = Store(Path(folder) / "store")
-        old = Plan(plan_cells(load(options.plugins), located.suite), located.folder / "records", store)
-        done = [cell for cell, (state, _) in zip(old.cells, old.states(), strict=True) if state == "done"]
-        if not done:
-            raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
-        chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
-        cells = [cell for index, cell in enumerate(done) if index in chosen]
-        new = Plan(cells, Path(folder) / "records", store)
+        old, recorded = _chosen(args, load(options.plugins), store)
+        plan = Plan(list(old), Path(folder) / "records", store)
         with Stop() as stop:
-            failures = Scheduler(new, cells, engine, options, lambda event: None, stop).run()
-        rows = []
-        for cell in cells:
-            if cell in failures:
-                verdict, reason = "failed", failures[cell]
-            else:
-                verdict, reason = compare(read_record(old.path(cell)), read_record(new.path(cell)))
-            rows.append((verdict, cell.title, one_line(reason)))
+            results = repeat(old, plan, engine, options, lambda event: None, stop)
+    (_print_json if args.json else _print)(results, recorded, args.quiet)
+    return 0 if all(result.sound for result in results) else 1
+
+
+def _chosen(args: argparse.Namespace, registry: Registry, store: Store) -> tuple[dict[Cell, Record], int]:
+    """The cells to be verified with their records, and of how many they are a sample.
+
+    Raises:
+        MibenchError: where a suite has no valid record, or a record is of other versions.
+    """
+    from mibench.results.record import read_record
+    from mibench.suite.plan import Plan
+    from mibench.suite.recorded import cell_of
+    from mibench.suite.suite import load_suite, plan_cells
+
+    if args.suite.endswith(".json"):
+        record = read_record(Path(args.suite))
+        return {cell_of(record, registry): record}, 1
+    located = load_suite(args.suite)
+    plan = Plan(plan_cells(registry, located.suite), located.folder / "records", store)
+    done = [cell for cell, (state, _) in zip(plan.cells, plan.states(), strict=True) if state == "done"]
+    if not done:
+        raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
+    chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
+    return {cell: read_record(plan.path(cell)) for index, cell in enumerate(done) if index in chosen}, len(done)
+
+
+def _print(results: list[Comparison], recorded: int, quiet: bool) -> None:
+    """A line for each cell, or each that is not verified, and the counts."""
+    from mibench.leaderboard.text import columns
+
+    rows = [(r.verdict, r.cell.title, one_line(r.reason)) for r in results if not (quiet and r.sound)]
+    if rows:
         print(columns(rows))
-        sound = sum(verdict in ("same", "agrees") for verdict, _, _ in rows)
-        print(f"{sound} of {len(cells)} cells verified, of {len(done)} that have records")
-    return 0 if sound == len(cells) else 1
+    sound = sum(result.sound for result in results)
+    print(f"{sound} of {len(results)} cells verified, of {recorded} that have records")
+
+
+def _print_json(results: list[Comparison], recorded: int, quiet: bool) -> None:
+    """The counts, and every cell."""
+    counts = {"total": len(results), "verified": sum(result.sound for result in results), "records": recorded}
+    cells = [{"title": r.cell.title, "verdict": r.verdict, "reason": one_line(r.reason)} for r in results]
+    print_json({**counts, "cells": cells})

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from mibench.errors import MibenchError, UsageError
 from mibench.jobs.engine import Engine
-from mibench.jobs.estimate import shard
+from mibench.jobs.estimate import estimate, shard
 from mibench.jobs.options import Event, JobOptions, OnEvent
 from mibench.jobs.scheduler import Scheduler
 from mibench.jobs.stop import Stop
 from mibench.plugins import load
 from mibench.results.store import Store
 from mibench.suite.cells import Cell
-from mibench.suite.plan import Plan
+from mibench.suite.plan import Plan, State
 from mibench.suite.suite import Suite, plan_cells
 
-__all__ = ["Outcome", "run_suite"]
+__all__ = ["Outcome", "Preview", "preview", "run_suite"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,23 @@ class Outcome:
     plan: Plan
     computed: list[Cell]
     failures: dict[Cell, str]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run would do.
+
+    Attributes:
+        states: of all cells of the suite, or of its part.
+        to_compute: how many cells would be computed; outdated records are upgraded instead, where possible.
+        trainings: how many models would be trained, shadow models included.
+        seconds: that one worker takes, at a guess from the sizes of the networks.
+    """
+
+    states: list[State]
+    to_compute: int
+    trainings: int
+    seconds: float
 
 
 def run_suite(
@@ -63,16 +80,35 @@ def run_suite(
     """
     if not records.exists():  # there will be work; the engine starts while this process plans
         engine.prepare()
-    cells = plan_cells(load(options.plugins), suite)
-    if options.shard != (1, 1):
-        cells = shard(cells, *options.shard)
-    plan = Plan(cells, records, store)
+    plan = _plan(suite, records, store, options)
     missing = _cells_to_compute(plan, on_event)
     existing = next(folder for folder in (records, *records.parents) if folder.exists())
     if missing and not os.access(existing, os.W_OK):
         raise UsageError(f"the folder {existing} cannot be written; choose another or change its permissions")
     failures = Scheduler(plan, missing, engine, options, on_event, stop).run() if missing else {}
     return Outcome(plan, missing, failures)
+
+
+def preview(suite: Suite, records: Path, store: Store, options: JobOptions) -> Preview:
+    """What ``run_suite`` would do; it computes and writes nothing.
+
+    Raises:
+        UsageError: a name or an option is wrong.
+    """
+    plan = _plan(suite, records, store, options)
+    states = [state for state, _ in plan.states()]
+    cells = [cell for cell, state in zip(plan.cells, states, strict=True) if state not in ("done", "outdated")]
+    needed = {model.model_key: model for cell in cells for model in cell.models()}
+    models = [model for key, model in needed.items() if not store.has("models", key)]
+    trainings = {model.training_key for model in models if model.model_kind == "trained"}
+    seconds = estimate("models", models) + estimate("measure", cells)
+    return Preview(states, len(cells), len(trainings), seconds)
+
+
+def _plan(suite: Suite, records: Path, store: Store, options: JobOptions) -> Plan:
+    """The cells of a suite, or of its part."""
+    cells = plan_cells(load(options.plugins), suite)
+    return Plan(cells if options.shard == (1, 1) else shard(cells, *options.shard), records, store)
 
 
 def _cells_to_compute(plan: Plan, on_event: OnEvent) -> list[Cell]:

@@ -13,7 +13,7 @@ from mibench.suite.suite import all_suites, load_suite, suite_name
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["CHOICES", "COLUMNS", "FPRS", "frame_of", "records"]
+__all__ = ["CHOICES", "COLUMNS", "FPRS", "frame_of", "records", "rows_of"]
 
 CHOICES = ("published", "calibrated", "oracle")
 """The settings at which an attack is reported."""
@@ -110,13 +110,21 @@ def frame_of(found: list[tuple[Path, Record]], folder: Path) -> DataFrame:
     """The frame of records that were read from a suite's folder."""
     import pandas as pd
 
-    suite = suite_name(folder)
-    rows = [
-        {"suite": suite, **_row(record), "path": str(path.relative_to(folder)), "record": record}
-        for path, record in found
-    ]
+    rows = [row | {"record": record} for row, (_, record) in zip(_rows(found, folder), found, strict=True)]
     names = dict.fromkeys(COLUMNS) | dict.fromkeys(name for row in rows for name in row)
     return pd.DataFrame(rows, columns=list(names))
+
+
+def rows_of(found: list[tuple[Path, Record]], folder: Path) -> list[dict[str, Any]]:
+    """The same rows as plain values, every one with all ``COLUMNS`` but the record; None where it has no such figure."""
+    names = [name for name in COLUMNS if name != "record"]
+    return [dict.fromkeys(names) | row for row in _rows(found, folder)]
+
+
+def _rows(found: list[tuple[Path, Record]], folder: Path) -> list[dict[str, Any]]:
+    """What each record has of the columns."""
+    suite = suite_name(folder)
+    return [{"suite": suite, **_row(record), "path": str(path.relative_to(folder))} for path, record in found]
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mibench.errors import MibenchError
 from mibench.files import sha256, write_text
+from mibench.metrics.headings import heading
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts, Strict, optional
 from mibench.results.figures import METRICS, AttackMetrics, UtilityMetrics
 
@@ -24,6 +25,7 @@ __all__ = [
     "read_json",
     "read_record",
     "record_path",
+    "title_of",
     "write_record",
 ]
 
@@ -51,8 +53,15 @@ def record_path(labels: dict[str, str], seed: int, model: str, checkpoint: int =
     return f"{'/'.join(safe)}{kind}-s{seed}.json"
 
 
+def title_of(labels: dict[str, str], seed: int, model: str, checkpoint: int = 0) -> str:
+    """One line that names a cell, or a model if there is no label of an attack."""
+    kind = "" if model == "trained" else f" · {model} model"
+    step = f" · step {checkpoint}" if checkpoint else ""
+    return " · ".join(labels.values()) + f" · seed {seed}{kind}{step}"
+
+
 class Record(Strict):
-    """One cell's result.
+    """One cell's result. Its text form is one line: the cell, the status, and the main figure.
 
     Attributes:
         format: of this file; it is raised when older versions of mibench could not read it.
@@ -105,6 +114,28 @@ class Record(Strict):
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
         return self
+
+    @property
+    def title(self) -> str:
+        """One line that names the cell, as ``mibench run`` prints it."""
+        labels = {kind: self.labels[kind] for kind in ("dataset", "defense", "attack")}
+        return title_of(labels, self.cell.seed, self.cell.model, self.cell.checkpoint)
+
+    def headline(self) -> str:
+        """The AUROC at the calibrated setting, or the Fréchet distance of the samples; else the status and its reason."""
+        if self.attack:
+            best = self.attack.calibrated
+            low, high = best.auroc.interval or (float("nan"), float("nan"))
+            return f"AUROC {best.auroc.value:.3f} [{low:.3f}, {high:.3f}] at {best.setting} (calibrated)"
+        if self.utility:
+            return f"{heading(self.utility.space)} ({self.utility.space}) {self.utility.distance:.4g}"
+        return f"{self.status} ({self.reason})"
+
+    def __repr__(self) -> str:
+        status = f"{self.status}, " if self.attack or self.utility else ""
+        return f"<Record {self.title}: {status}{self.headline()}>"
+
+    __str__ = __repr__
 
     def sealed(self) -> Record:
         """The same record with its digest filled in."""

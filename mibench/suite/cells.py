@@ -14,7 +14,7 @@ from mibench.kinds import Grid, Method, ModelKind, ShadowKind
 from mibench.names import build
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
-from mibench.results.record import FORMAT, digest_of, record_path
+from mibench.results.record import FORMAT, digest_of, record_path, title_of
 
 __all__ = ["Cell", "CellSpec", "Utility"]
 
@@ -76,18 +76,13 @@ class Cell:
     @property
     def title(self) -> str:
         """One line that names the cell in logs."""
-        return " · ".join(self.labels.values()) + f" · {self._origin}"
+        return title_of(self.labels, self.seed, self.model_kind, self.checkpoint)
 
     @property
     def model_title(self) -> str:
         """One line that names the cell's model in logs."""
         shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
-        return " · ".join(self._model_labels.values()) + f" · {self._origin}{shadow}"
-
-    @property
-    def _origin(self) -> str:
-        kind = "" if self.model_kind == "trained" else f" · {self.model_kind} model"
-        return f"seed {self.seed}{kind}" + (f" · step {self.checkpoint}" if self.checkpoint else "")
+        return title_of(self._model_labels, self.seed, self.model_kind, self.checkpoint) + shadow
 
     @property
     def path(self) -> str:

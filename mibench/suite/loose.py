@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mibench.names import options, validated
@@ -16,8 +17,8 @@ def loose_suite(
     attacks: list[str],
     seeds: list[int],
     model: str = "trained",
-    recipe: str = "",
-    samples: int | None = None,
+    recipe: str | Mapping[str, Any] = "",
+    utility: str | Mapping[str, Any] = "",
 ) -> Suite:
     """A suite without controls.
 
@@ -25,13 +26,13 @@ def loose_suite(
         datasets, defenses, attacks: names, as in a suite file.
         seeds: of splits, trainings and noise.
         model: "trained", "exact" or "fresh".
-        recipe: such as "steps=2000,width=128", for every dataset.
-        samples: drawn to measure utility; None for the default.
+        recipe: changes of every dataset's recipe, such as "steps=2000,width=128" or {"steps": 2000, "width": 128}.
+        utility: how samples are drawn and measured, likewise.
 
     Raises:
         UsageError: a value is wrong.
     """
-    steps = options(recipe, "recipe") if recipe else {}
+    changes = _options(recipe, "recipe")
     fields: dict[str, Any] = {
         "datasets": datasets,
         "defenses": defenses,
@@ -39,7 +40,15 @@ def loose_suite(
         "controls": False,
         "seeds": sorted(set(seeds)),
         "model": model,
-        "recipe": {text.partition(":")[0]: steps for text in datasets} if steps else {},
-        "utility": {} if samples is None else {"samples": samples},
+        "recipe": {text.partition(":")[0]: changes for text in datasets} if changes else {},
+        "utility": _options(utility, "utility"),
     }
     return validated(Suite, fields, "run")
+
+
+def _options(given: str | Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Options by name; numbers as text, as on the command line, so that both ways give the same suite."""
+    if isinstance(given, str):
+        return options(given, where)
+    numbers = {name: str(value) for name, value in given.items() if isinstance(value, (int, float))}
+    return {**given, **numbers}
