@@ -48,5 +48,6 @@ def test_the_analysis_works(page, tmp_path):
 def test_records_are_read_as_their_page_says(page):
     found = page("records.md")
     assert found["wins"] == found["attack"]["calibrated"]["auroc"]["value"]
+    assert (found["sides"][0] == found["scores"][f"members/{found['setting']}"]).all()
     assert found["again"] == found["made"].attack.calibrated.auroc.value
     assert found["data"].fingerprint == found["made"].split.fingerprint
