@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mibench.diffusion.model import Model
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
+    from mibench.file_datasets import FileDataset
     from mibench.hookspecs import hookimpl
     from mibench.leaderboard.frame import records
     from mibench.modality import IMAGE, MEL, POINTS, Modality
@@ -47,6 +48,7 @@ __all__ = [
     "Context",
     "Dataset",
     "Defense",
+    "FileDataset",
     "Kernel",
     "LinearSDE",
     "MibenchError",
@@ -75,6 +77,7 @@ _HOMES = {
     "mibench.diffusion.model": ("Model",),
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
+    "mibench.file_datasets": ("FileDataset",),
     "mibench.hookspecs": ("hookimpl",),
     "mibench.leaderboard.frame": ("records",),
     "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),

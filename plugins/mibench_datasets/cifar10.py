@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mibench import IMAGE, MibenchError, UsageError
-from mibench_datasets.archives import NO_OPTION, Archive, FileDataset, open_archive
+from mibench import IMAGE, FileDataset, MibenchError, UsageError
+from mibench.archives import Archive, open_archive
+from mibench.file_datasets import NO_OPTION
 from mibench_datasets.images import scaled
 
 __all__ = ["Cifar10"]

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from mibench import IMAGE, MibenchError
-from mibench_datasets.archives import FileDataset
+from mibench import IMAGE, FileDataset, MibenchError
 
 __all__ = ["Images", "decoded", "scaled", "unscaled"]
 

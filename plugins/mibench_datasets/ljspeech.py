@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from mibench import MibenchError
-from mibench_datasets.archives import Archive
+from mibench.archives import Archive
 from mibench_datasets.speech import Speech
 
 __all__ = ["LJSpeech"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from mibench import MEL, MibenchError, UsageError
-from mibench_datasets.archives import Archive, FileDataset
+from mibench import MEL, FileDataset, MibenchError, UsageError
+from mibench.archives import Archive
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel
 
 __all__ = ["Speech", "cut", "decoded", "resampled"]

@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 from packing import folder_of, tar_of, zip_of
 
-import mibench_datasets.archives as archives
-from mibench import POINTS, MibenchError, UsageError
-from mibench_datasets.archives import FileDataset, open_archive
+from mibench import POINTS, MibenchError, UsageError, archives
+from mibench.archives import open_archive
+from mibench.file_datasets import FileDataset
 
 FILES = {"b/2.txt": b"two", "a.txt": b"one", "b/c/3.txt": b"", "b/ü.txt": b"umlaut"}
 CLUTTER = {"__MACOSX/a.txt": b"x", "b/.DS_Store": b"x", "Thumbs.db": b"x"}
