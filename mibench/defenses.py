@@ -34,9 +34,15 @@ class Defense(Component):
     t_min: float = Field(1e-3, ge=1e-5, le=0.1, description="smallest time, as a fraction of the horizon")
 
     @property
+    def own_steps(self) -> tuple[str, ...]:
+        """Which of the steps that have a default it replaces, such as "loss"; its process alone does not tell of them."""
+        steps = ("build_model", "network", "loss", "update", "release")
+        return tuple(step for step in steps if getattr(type(self), step) is not getattr(Defense, step))
+
+    @property
     def stackable(self) -> bool:
         """Whether loss and update are the default ones, so that several models can train in one step."""
-        return type(self).loss is Defense.loss and type(self).update is Defense.update
+        return not {"loss", "update"}.intersection(self.own_steps)
 
     def meets_adaptively(self, attack: Attack) -> bool:
         """Whether an attack is adaptive for this defense: the attack says so of itself, or the defense names it."""

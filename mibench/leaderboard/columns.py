@@ -44,6 +44,10 @@ ACCESS: dict[Tier, str] = {
 }
 """What an attacker has, in words."""
 
+NO_FRACTION = (
+    "A Gaussian is as near to the reference as copies of the members are: gauss − copies is not above null, the distance "
+    "between two halves of the reference."
+)
 UNLISTED = "It is not in the suite's list."
 UNKNOWN = "Its records may be stale. It is not registered, so that its version could not be checked."
 
@@ -184,8 +188,12 @@ def _of_samples(row: Row, column: str, show: Callable[[Spread], str]) -> Entry:
     return figure(row.board, cell, spread, show)
 
 
-def _fraction(spread: Spread) -> str:
-    return rate(spread.mean) + (" does not generate" if spread.mean > 1 else "")
+def _fraction(row: Row) -> Entry:
+    entry = _of_samples(row, "fraction", lambda s: rate(s.mean) + (" does not generate" if s.mean > 1 else ""))
+    known, measured = (row.board.spread(name, row.dataset, row.defense) for name in ("fraction", "samples"))
+    if not measured or (known and len(known.values) == len(measured.values)):
+        return entry
+    return (*(entry if known else ("n/a",)), Footnote(NO_FRACTION))
 
 
 def _percent(spread: Spread) -> str:
@@ -225,7 +233,7 @@ EPSILON = Column(
 )
 FRACTION = Column(
     ("fraction",),
-    partial(_of_samples, column="fraction", show=_fraction),
+    _fraction,
     "**Fraction** is (FD − copies) / (gauss − copies): 0 for samples as good as copies of the members, 1 for samples as "
     "bad as those of a Gaussian. A model above 1 *does not generate*.",
 )

@@ -15,7 +15,7 @@ from mibench.metrics.headings import heading
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["cost_table", "size_table", "training_table", "versions", "wall_time"]
+__all__ = ["cost_table", "packages", "size_table", "training_table", "versions", "wall_time"]
 
 NEAR_DUPLICATES = (
     "**Near-duplicates** are non-members closer to a member than a tenth of the median distance between neighbouring "
@@ -147,3 +147,13 @@ def versions(board: Board) -> str:
     names = sorted({name for environment in found for name in environment})
     values = (f"{name} {distinct(e[name] for e in found if name in e)}" for name in names)
     return f"Made with: {' · '.join(values)}." if found else ""
+
+
+def packages(board: Board) -> str:
+    """The packages of the methods, with their versions, as far as the records name them."""
+    methods: dict[str, set[str]] = {}
+    for _, record in board.selection.shown:
+        for kind, package in record.packages.items():
+            methods.setdefault(package, set()).add(f"{kind} {record.cell.components()[kind].name}")
+    lists = (f"{package} ({', '.join(sorted(names))})" for package, names in sorted(methods.items()))
+    return f"Methods from: {' · '.join(lists)}." if methods else ""

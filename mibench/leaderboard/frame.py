@@ -51,7 +51,7 @@ COLUMNS = {
     "evaluated_members": "members that the attack was evaluated on",
     "evaluated_nonmembers": "non-members that the attack was evaluated on",
     "samples": "how many samples were drawn from the model",
-    "fraction": "(fd − fd_copies) / (fd_gauss − fd_copies)",
+    "fraction": "(fd − fd_copies) / (fd_gauss − fd_copies); missing where fd_gauss − fd_copies is not above fd_null",
     "copied": "share of samples nearer to a member than 99 % of the reference are",
     **{
         f"{prefix}{part}": f"{what}{of}"
@@ -141,7 +141,8 @@ def _row(record: Record) -> dict[str, Any]:
     if record.attack:
         row |= _attack(record.attack)
     if utility := record.utility:
-        row |= {"samples": utility.n, "copied": utility.copied, "fraction": utility.fraction, **_distances(utility)}
+        row |= {"samples": utility.n, "copied": utility.copied, **_distances(utility)}
+        row |= {"fraction": utility.fraction} if utility.has_scale else {}
         if utility.inception:
             row |= {f"inception_{name}": value for name, value in _distances(utility.inception).items()}
     return row

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 
 from mibench.errors import MibenchError
 from mibench.leaderboard.board import Board
+from mibench.leaderboard.summaries import Spread
 
 __all__ = ["plot_bound", "plot_tradeoff", "plot_training"]
 
@@ -36,7 +38,7 @@ def plot_bound(
 
 
 def plot_training(board: Board, path: Path) -> None:
-    """The largest AUROC of the attacks against the distance along each training, one line per defense.
+    """The worst known AUROC with its interval, and its null, against the distance along each training, a line per defense.
 
     Raises:
         MibenchError: where the picture cannot be written.
@@ -44,16 +46,23 @@ def plot_training(board: Board, path: Path) -> None:
     figure, axes = _panels(board)
     for axis, dataset in zip(axes, board.datasets(), strict=True):
         for defense in board.defenses(dataset):
-            if points := board.training_curve(dataset, defense):
-                _, distances, areas = zip(*points, strict=True)
-                (line,) = axis.plot(distances, areas, marker="o", markersize=4, label=defense)
-                axis.plot(distances[-1:], areas[-1:], marker="s", markersize=8, color=line.get_color())
-        axis.set(xlabel="FD of the samples (square: end of training)")
+            steps = [board.at(board.model_kind, step) for step in board.checkpoints(dataset)]
+            points = [point for view in steps if (point := _point(view, dataset, defense))]
+            if points:
+                distances, areas = [point.distance.mean for point in points], [point.area for point in points]
+                limits = list(zip(*(point.limits for point in points), strict=True))
+                bars = axis.errorbar(
+                    distances, areas, limits, marker="o", markersize=4, elinewidth=1, capsize=2, label=defense
+                )
+                colour = bars.lines[0].get_color()
+                axis.plot(distances[-1:], areas[-1:], marker="s", markersize=8, color=colour)
+                axis.plot(distances, [point.null for point in points], linestyle=":", color=colour)
+        axis.set(xlabel="FD of the samples (square: end of training; dotted: null)")
     _write(figure, path)
 
 
 def plot_tradeoff(board: Board, path: Path) -> None:
-    """The worst known AUROC with its interval against the distance ± sd, at the end of training: lower left is better.
+    """The worst known AUROC with its interval, and its null, against the distance ± sd, at the end of training.
 
     Raises:
         MibenchError: where the picture cannot be written.
@@ -61,14 +70,34 @@ def plot_tradeoff(board: Board, path: Path) -> None:
     figure, axes = _panels(board)
     for axis, dataset in zip(axes, board.datasets(), strict=True):
         for k, defense in enumerate(board.defenses(dataset)):
-            worst, distance = board.worst(dataset, defense), board.spread("fd", dataset, defense)
-            if worst and distance:
-                mean, (low, high) = worst.auroc.mean, worst.interval
-                limits = [[max(0, mean - low)], [max(0, high - mean)]]
-                style = {"fmt": MARKERS[k % len(MARKERS)], "markersize": 7, "elinewidth": 1, "capsize": 2}
-                axis.errorbar(distance.mean, mean, limits, distance.sd or 0, label=defense, **style)
-        axis.set(xlabel="FD of the samples (lower left is better)", ylim=(min(0.4, axis.get_ylim()[0]), 1.03))
+            if point := _point(board, dataset, defense):
+                mean, sd, limits = point.distance.mean, point.distance.sd or 0, [[side] for side in point.limits]
+                style = {"marker": MARKERS[k % len(MARKERS)], "markersize": 7, "linestyle": ""}
+                bars = axis.errorbar(mean, point.area, limits, sd, elinewidth=1, capsize=2, label=defense, **style)
+                axis.plot(mean, point.null, color=bars.lines[0].get_color(), fillstyle="none", **style)
+        axis.set(
+            xlabel="FD of the samples (lower left is better; hollow: null)", ylim=(min(0.4, axis.get_ylim()[0]), 1.03)
+        )
     _write(figure, path)
+
+
+class Point(NamedTuple):
+    """A defense in a picture; the limits are distances from the AUROC down and up, the null is NaN where there is none."""
+
+    distance: Spread
+    area: float
+    limits: tuple[float, float]
+    null: float
+
+
+def _point(board: Board, dataset: str, defense: str) -> Point | None:
+    """Distance and worst known AUROC of a defense, None where either is missing."""
+    worst, distance = board.worst(dataset, defense), board.spread("fd", dataset, defense)
+    if not worst or not distance:
+        return None
+    mean, (low, high) = worst.auroc.mean, worst.interval
+    null = math.nan if worst.null is None else worst.null
+    return Point(distance, mean, (max(0, mean - low), max(0, high - mean)), null)
 
 
 def _panels(board: Board) -> tuple[Any, Any]:

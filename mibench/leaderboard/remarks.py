@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mibench.defenses import Defense
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import Control, blind_attacks
 
@@ -84,3 +85,18 @@ def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
                 "(significant at a family-wise 1 %), though nothing can leak there."
             )
     return lines
+
+
+def own_steps(board: Board, dataset: str) -> str:
+    """Which defenses the controls do not know in full; "" where there is none."""
+    parts = []
+    for label in board.defenses(dataset):
+        defense = board.selection.known.component("defense", label)
+        if isinstance(defense, Defense) and defense.own_steps:
+            parts.append(f"`{label}` ({', '.join(f'`{step}`' for step in defense.own_steps)})")
+    if not parts:
+        return ""
+    return (
+        "The exact and the fresh model are made from a defense's process alone. They are no control of what else a "
+        f"defense replaces: {'; '.join(parts)}."
+    )

@@ -153,6 +153,11 @@ class Distances(Strict):
     fraction: float
     kid: float | None = optional()
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether a Gaussian is farther than copies by more than ``null``; else ``fraction`` says nothing."""
+        return self.gauss - self.copies > self.null
+
 
 class UtilityMetrics(Distances):
     """Utility: distances in the feature space of the data's modality, all with ``n`` samples.
