@@ -148,18 +148,17 @@ def sampled(
 ) -> None:
     """Records of samples, one for each seed, the distance of each 2 above that of the one before."""
     for seed, fraction in enumerate(fractions):
-        utility = UtilityMetrics(
-            space="random-conv-64",
-            n=1000,
-            reference=900,
-            distance=distance + 2 * seed,
-            copies=1,
-            gauss=20,
-            null=0.5,
-            fraction=fraction,
-            copied=0.125,
-            members_distance=3,
-            samples="s",
-            **values,
-        )
-        put(folder, defense, "utility", seed, model, checkpoint, utility=utility)
+        fields = {
+            "space": "random-conv-64",
+            "n": 1000,
+            "reference": 900,
+            "distance": distance + 2 * seed,
+            "copies": 1,
+            "gauss": 20,
+            "null": 0.5,
+            "fraction": fraction,
+            "copied": 0.125,
+            "members_distance": 3,
+            "samples": "s",
+        }
+        put(folder, defense, "utility", seed, model, checkpoint, utility=UtilityMetrics(**fields | values))

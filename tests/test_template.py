@@ -55,7 +55,11 @@ def test_the_template_is_found_run_and_when_broken_costs_nobody(installed):
     assert done.returncode == 0 and "6 of 6 cells done" in done.stdout, done.stderr
     assert mibench(environment, "leaderboard", suite).returncode == 0
     page = (suite / "README.md").read_text()
-    assert "2 of 2 cells are done." in page and "\n| `input-noise:scale=0.3`[^1] " in page and "| `first-answer`[^1] | " in page
+    assert (
+        "2 of 2 cells are done." in page
+        and "\n| `input-noise:scale=0.3`[^1] " in page
+        and "| `first-answer`[^1] | " in page
+    )
 
     module = site / "mibench_template" / "__init__.py"
     module.write_text("import a_module_that_is_not_there\n")

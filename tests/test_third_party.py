@@ -132,3 +132,16 @@ def test_a_file_says_what_is_current(listed: Package) -> None:
     assert listed.run("leaderboard", listed.suite, "--plugin", file)[0] == 0
     assert listed.run("leaderboard", listed.suite, "--plugin", file, "--check")[0] == 0
     assert "4 done" in listed.run("status", listed.suite, "--plugin", file)[1]
+
+
+def test_the_board_names_the_packages_of_its_methods(listed: Package) -> None:
+    page = board(listed)
+    assert (
+        "Methods from: acme 1.0 (attack direct, defense brisk, defense calm) · mibench 0.1.0 (dataset digits)." in page
+    )
+
+
+def test_controls_of_a_defense_with_steps_of_its_own_are_those_of_its_process(listed: Package) -> None:
+    assert "no control of what else" not in board(listed)
+    listed.edit('name = "brisk"\n', 'name = "brisk"\n    loss = lambda self, *given: super().loss(*given)\n')
+    assert "no control of what else a defense replaces: `brisk` (`loss`).\n" in board(listed)

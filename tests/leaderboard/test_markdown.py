@@ -14,6 +14,7 @@ from made_records import KNOWN, attacked, board_of, metrics, put, sampled, score
 from mibench.errors import MibenchError
 from mibench.leaderboard import markdown
 from mibench.leaderboard.markdown import pictures
+from mibench.leaderboard.plots import plot_tradeoff, plot_training
 from mibench.leaderboard.text import number, rate
 from mibench.results.figures import Distances, Estimate
 from mibench.results.folder import read_folder
@@ -251,6 +252,17 @@ def test_a_model_that_does_not_generate(folder: Path) -> None:
     assert "1.100 does not generate" in rows(render(folder), "| `vp`")[0]
 
 
+def test_a_fraction_of_nothing_is_na(folder: Path) -> None:
+    """Where a Gaussian is as near as copies, to within the distance between halves of the reference."""
+    sampled(folder, "vp", 3.0, 4.0, gauss=1.5)
+    sampled(folder, "hold3", 0.9)
+    page = render(folder)
+    assert "n/a[^1]" in cells(page, "| `vp` | – | – | –") and "does not generate" not in section(page, "digits")
+    assert "[^1]: A Gaussian is as near to the reference as copies of the members are" in page
+    sampled(folder, "vp", 3.0, gauss=1.51)
+    assert "3.000 does not generate (1/2)[^1]" in cells(render(folder), "| `vp` | – | – | –")
+
+
 def test_order(folder: Path) -> None:
     """The suite's order, then what it does not list; other seeds and kinds of model are only counted."""
     put(folder, "vp", "pia", 0, "exact", status="n/a", reason="exact")
@@ -486,6 +498,19 @@ def test_a_board_has_a_picture_where_a_defense_has_both_figures(folder: Path) ->
     attacked(folder, "vp", "loss", 0.7)
     sampled(folder, "vp", 0.2)
     assert list(pictures(board_of(folder))) == ["tradeoff.png"] and "](tradeoff.png)" in render(folder)
+
+
+def test_pictures_draw_the_null(folder: Path, tmp_path: Path) -> None:
+    for checkpoint in (5, 0):
+        attacked(folder, "vp", "loss", 0.7, 0.8, checkpoint=checkpoint)
+        sampled(folder, "vp", 0.25, 0.35, distance=10 + checkpoint, checkpoint=checkpoint)
+    drawn = []
+    for _ in range(2):
+        for plot in (plot_tradeoff, plot_training):
+            plot(board_of(folder), tmp_path / "picture.png")
+            drawn.append((tmp_path / "picture.png").read_bytes())
+        attacked(folder, "vp", "loss", 0.5, 0.5, model="fresh")
+    assert len(set(drawn)) == 4
 
 
 def test_the_command_writes_readme_and_picture(folder: Path, cli, monkeypatch) -> None:
