@@ -138,10 +138,8 @@ def scores(record: Any, store: str | Path | None = None) -> dict[str, tuple[Arra
     """
     found, artifacts = _record(record), _store(store)
     metrics = _attacked(found)
-    if not artifacts.has("scores", found.key) or artifacts.meta("scores", found.key)["digest"] != metrics.scores:
-        raise _not_stored("scores", found, artifacts)
-    tensors, _ = artifacts.load("scores", found.key)
-    arrays = {name: values.double().numpy() for name, values in tensors.items()}
+    _check_stored(artifacts, "scores", found.key, metrics.scores, found)
+    arrays = {name: values.double().numpy() for name, values in artifacts.load("scores", found.key)[0].items()}
     return {setting: (arrays[f"members/{setting}"], arrays[f"nonmembers/{setting}"]) for setting in metrics.settings}
 
 
@@ -165,12 +163,10 @@ def model(
 
     found, artifacts = _record(record), _store(store)
     cell = cell_of(found, load(tuple(str(Path(file).absolute()) for file in plugins)))
-    key = cell.model_key
-    if not artifacts.has("models", key) or artifacts.meta("models", key)["digest"] != found.model.digest:
-        raise _not_stored("weights", found, artifacts)
-    opened = Target(cell, artifacts, device).released.counted(Cost())
-    opened.cache = None
-    return opened
+    _check_stored(artifacts, "models", cell.model_key, found.model.digest, found)
+    released = Target(cell, artifacts, device).released.counted(Cost())
+    released.cache = None
+    return released
 
 
 def _record(given: Any) -> Record:
@@ -179,10 +175,10 @@ def _record(given: Any) -> Record:
 
     if isinstance(given, (str, Path)):
         return read_record(Path(given))
-    row = given if isinstance(given, Record) else getattr(given, "record", None)
-    if not isinstance(row, Record):
-        raise UsageError(f"expected a Record, the path of one, or a row of mibench.records, got {type(given).__name__}")
-    return row
+    record = given if isinstance(given, Record) else getattr(given, "record", None)
+    if isinstance(record, Record):
+        return record
+    raise UsageError(f"expected a Record, the path of one, or a row of mibench.records, got {type(given).__name__}")
 
 
 def _attacked(record: Record) -> AttackMetrics:
@@ -198,8 +194,10 @@ def _store(root: str | Path | None, write: bool = False) -> Store:
     return Store(Path(root or default_root()).absolute(), write)
 
 
-def _not_stored(what: str, record: Record, store: Store) -> MibenchError:
-    return MibenchError(
-        f"{record.title}: the store {store.root} does not hold the {what} of this record; run `mibench run --record FILE` "
-        "with the record's file, and take the record that it writes"
-    )
+def _check_stored(store: Store, kind: str, key: str, digest: str, record: Record) -> None:
+    """MibenchError unless the store holds an artifact with the digest that a record names."""
+    if not store.has(kind, key) or store.meta(kind, key)["digest"] != digest:
+        raise MibenchError(
+            f"{record.title}: the store {store.root} does not hold the {kind} of this record; run `mibench run --record "
+            "FILE` with the record's file, and take the record that it writes"
+        )

@@ -85,7 +85,7 @@ def test_what_the_store_lacks_is_said_with_a_remedy(get, pia, tmp_path):
 
 def test_another_model_than_that_of_the_record_is_not_given(pia):
     other = pia.model_copy(update={"model": pia.model.model_copy(update={"digest": "0" * 64})})
-    with pytest.raises(mibench.MibenchError, match="weights"):
+    with pytest.raises(mibench.MibenchError, match="does not hold the models"):
         mibench.model(other)
 
 
