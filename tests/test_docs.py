@@ -163,6 +163,13 @@ def test_the_python_page_has_every_public_name():
     assert sorted(re.findall(r"^### `mibench\.(\w+)`$", page, re.MULTILINE)) == sorted(mibench.__all__)
 
 
+def test_every_room_is_in_the_table_of_the_house():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {f"{path.name}/" if path.is_dir() else path.name for path in (ROOT / "mibench").iterdir()}
+    missing = [room for room in rooms if not room.startswith("_") and not re.search(rf"[`/]{room}`", page)]
+    assert not missing
+
+
 def test_every_key_of_suites_and_records_is_described():
     schemas = [Suite.model_json_schema(), Recipe.model_json_schema(), GENERATE["record_schema"]()]
     for schema in schemas:
