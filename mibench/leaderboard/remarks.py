@@ -5,12 +5,13 @@ from __future__ import annotations
 from mibench.defenses import Defense
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import Control, blind_attacks
+from mibench.results.validate import disagreements
 
 __all__ = ["doubts", "status", "warnings"]
 
 
 def doubts(board: Board, name: str) -> list[str]:
-    """The records that no figure may rest on, or that a reader must know of: stale, outdated, unknown and unlisted ones.
+    """The records that no figure may rest on, or that a reader must know of: stale, outdated, unknown and the like.
 
     Args:
         board: the board.
@@ -23,6 +24,11 @@ def doubts(board: Board, name: str) -> list[str]:
     if outdated := board.count("outdated"):
         lines.append(
             f"**{_records(outdated)} outdated** and in no figure, since the metrics have changed. Run `mibench upgrade`."
+        )
+    if contradictions := len([*disagreements({str(path): record for path, record in chosen.shown})]):
+        lines.append(
+            f"**{_records(contradictions, 'contradict' if contradictions > 1 else 'contradicts')} others** in weights, split "
+            f"or recipe: compare no figures. `mibench validate {name}` names them; run the suite again."
         )
     if unknown := chosen.unknown:
         parts = {part for found in unknown for several in found.values() for part in several}

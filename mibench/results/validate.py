@@ -15,7 +15,7 @@ from mibench.results.known import Known
 from mibench.results.recompute import differences
 from mibench.results.record import FORMAT, Record, canonical, digest_of, read_record, record_path
 
-__all__ = ["moved", "validate"]
+__all__ = ["disagreements", "moved", "validate"]
 
 
 def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
@@ -46,7 +46,7 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
         lines = [*_identity(where, record), *known.problems(record)]
         lines += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
         problems += [f"records/{where}: {line}" for line in lines]
-    problems += [f"records/{line}" for line in _disagreements(records)]
+    problems += [f"records/{line}" for line in disagreements(records)]
     return problems + _unknown(records, known), records
 
 
@@ -106,8 +106,10 @@ def _impossible(metrics: AttackMetrics) -> Iterator[str]:
                 yield f"{choice} {name}: the interval {list(rate.interval)} does not contain {rate.value:g}"
 
 
-def _disagreements(records: dict[str, Record]) -> Iterator[str]:
-    """Cells with two records, models with two weights, splits of one dataset and seed that differ, datasets with two recipes."""
+def disagreements(records: dict[str, Record]) -> Iterator[str]:
+    """A line for each record that does not belong with an earlier one: a second record of one cell; other weights of the same
+    model; another split of the same dataset and seed; another recipe of the same dataset.
+    """
     yield from _unlike(records, "has the same key as", lambda r: r.key, id)
     made = {where: record for where, record in records.items() if record.split}
     yield from _unlike(

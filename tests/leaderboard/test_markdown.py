@@ -252,6 +252,14 @@ def test_a_model_that_does_not_generate(folder: Path) -> None:
     assert "1.100 does not generate" in rows(render(folder), "| `vp`")[0]
 
 
+def test_records_that_do_not_belong_together_are_counted_on_top(folder: Path) -> None:
+    attacked(folder, "vp", "loss", 0.7, 0.8)
+    assert "contradict" not in render(folder)
+    split = {"fingerprint": "other", "near_duplicates": 2, "members": 100, "nonmembers": 400, "reference": 900}
+    put(folder, "hold3", "loss", 0, attack=metrics(scores(0.6)), split=split)
+    assert "\n\n**1 record contradicts others** in weights, split or recipe" in render(folder)
+
+
 def test_a_fraction_of_nothing_is_na(folder: Path) -> None:
     """Where a Gaussian is as near as copies, to within the distance between halves of the reference."""
     sampled(folder, "vp", 3.0, 4.0, gauss=1.5)
