@@ -114,12 +114,13 @@ def described(name: str) -> Iterator[str]:
         yield signature(f"mibench.{name}", thing)
         yield from prose(inspect.getdoc(thing) or "")
     elif inspect.isclass(thing):
-        bases = [f"`{base.__name__}`" for base in thing.__bases__ if base.__module__.startswith("mibench.")]
+        bases = [f"`{base.__name__}`" for base in thing.__bases__ if base.__name__ in mibench.__all__]
         yield from [f"A subclass of {', '.join(bases)}."] if bases else []
         if "__init__" in vars(thing) and not issubclass(thing, BaseModel):
             yield signature(f"mibench.{name}", thing)
         yield from prose(inspect.cleandoc(thing.__doc__ or ""))
-        own = [field for field in getattr(thing, "model_fields", {}) if field in inspect.get_annotations(thing)]
+        fields = getattr(thing, "model_fields", {})
+        own = [name for name in fields if name in inspect.get_annotations(thing) and fields[name].description]
         if own:
             yield "Options:"
             yield table("option", thing.model_json_schema(), own)
@@ -132,21 +133,31 @@ def described(name: str) -> Iterator[str]:
         yield "\n".join(f"- `{hook.__name__}`: {hook.__doc__.replace('``', '`')}" for hook in hooks)
 
 
-def index() -> str:
-    """Links to every name of the Python interface."""
-    links = [f"[{name}](#mibench{name.lower()})" for name in mibench.__all__]
-    return textwrap.fill(" · ".join(links), WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def interface(kind: str) -> str:
+def names(kind: str) -> list[str]:
     """The functions, the classes or the others among the names of the Python interface."""
 
     def kind_of_name(name: str) -> str:
         thing = getattr(mibench, name)
         return "functions" if inspect.isfunction(thing) else "classes" if inspect.isclass(thing) else "others"
 
-    names = [name for name in mibench.__all__ if kind_of_name(name) == kind]
-    return "\n\n".join(block for name in names for block in described(name))
+    return [name for name in mibench.__all__ if kind_of_name(name) == kind]
+
+
+def index() -> str:
+    """Links to every name of the Python interface, in the order of the page."""
+    links: dict[str, str] = {}
+    for name in [name for kind in ("functions", "classes", "others") for name in names(kind)]:
+        anchor = f"mibench{name.lower()}"
+        links[f"{anchor}-1" if anchor in links else anchor] = (
+            name  # a second heading of this text, as of model and Model
+        )
+    text = " · ".join(f"[{name}](#{anchor})" for anchor, name in links.items())
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def interface(kind: str) -> str:
+    """Everything that the Python interface has of this kind."""
+    return "\n\n".join(block for name in names(kind) for block in described(name))
 
 
 def kind_of(field: Schema) -> str:

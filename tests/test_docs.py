@@ -143,6 +143,22 @@ def test_what_is_named_exists(name):
     pkgutil.resolve_name(name)
 
 
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = []
+    for _, line, code in lines(path):
+        if line.startswith("#") and not code:
+            anchor = re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            found.append(f"{anchor}-{again}" if (again := found.count(anchor)) else anchor)
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_headings(path):
+    for page, anchor in re.findall(r"\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        assert anchor in anchors((path.parent / page) if page else path), f"{path.name}: {page}#{anchor}"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_lines_of_prose_are_short(path):
     long = [number for number, line, code in lines(path) if len(line) > 100 and not code and line[0] not in "|!"]
