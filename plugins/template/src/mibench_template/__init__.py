@@ -1,10 +1,31 @@
-"""A complete mibench plugin: one defense, one attack."""
+"""A complete mibench plugin: one dataset, one defense, one attack."""
+
+import math
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from mibench import Attack, Context, Defense, Kernel, LinearSDE, Model, hookimpl
+from mibench import POINTS, Attack, Context, Dataset, Defense, Kernel, LinearSDE, Model, hookimpl
+
+
+class Rings(Dataset):
+    """Points on concentric rings in the plane, drawn afresh for each seed."""
+
+    name = "rings"
+    modality = POINTS
+    recipe = {"steps": 3000, "batch": 128, "fourier": 64}
+
+    rings: int = Field(2, ge=1, le=10, description="number of rings; the outer one has the radius 1.5")
+    noise: float = Field(0.05, ge=0, le=1, description="standard deviation of the noise")
+
+    def pool(self, generator: torch.Generator) -> Tensor:
+        """(members + nonmembers + reference, 2). All randomness comes from the generator."""
+        count = self.members + self.nonmembers + self.reference
+        radius = 1.5 * (1 + torch.randint(self.rings, (count, 1), generator=generator)) / self.rings
+        angle = 2 * math.pi * torch.rand(count, 1, generator=generator)
+        noise = self.noise * torch.randn(count, 2, generator=generator)
+        return radius * torch.cat([angle.cos(), angle.sin()], dim=1) + noise
 
 
 class InputNoise(Defense):
@@ -45,6 +66,12 @@ class FirstAnswer(Attack):
         """−‖ε_θ((x, 0), t_min)‖_p: a network that knows the sample finds no noise in it."""
         answer = model.eps(model.at_rest(x), model.process.t_min)
         return {"t_min": -answer.flatten(1).norm(p=self.p, dim=1)}
+
+
+@hookimpl
+def mibench_datasets() -> list[type[Dataset]]:
+    """The datasets of this plugin."""
+    return [Rings]
 
 
 @hookimpl
