@@ -90,6 +90,13 @@ class Dataset(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement pool()")
 
+    def file_facts(self, generator: torch.Generator) -> list[dict[str, float]] | None:
+        """Numbers that describe the file of each sample of ``pool``, which gets the same generator; None without files.
+
+        They are about the file, such as its size and format, and not about the sample; a missing name stands for 0.
+        """
+        return None
+
     def fixed_split(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
         """Members, non-members and reference, each (N, *item), shuffled, if the data prescribe them; by default None."""
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mibench.errors import NotApplicable
 from mibench.modality import POINTS, Modality
 from mibench.seeds import generator
 
@@ -46,6 +47,7 @@ class Context:
         auxiliary: (A, *item) further data of the same distribution, neither members nor non-members.
         draw: gives that many generated samples of the model under attack, (count, *item).
         shadows: gives the first ``count`` shadow models of a kind (see ``Attack.shadow_models``).
+        file_facts: gives the facts of the files behind samples (B, *item) of the split.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class Context:
         auxiliary: Tensor | None = None,
         draw: Callable[[int], Tensor] | None = None,
         shadows: Callable[[int, str], list[Shadow]] | None = None,
+        file_facts: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.seed, self.device, self.modality, self.auxiliary = seed, device, modality, auxiliary
-        self._draw, self._shadows = draw, shadows
+        self._draw, self._shadows, self._file_facts = draw, shadows, file_facts
         self._bank: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self._samples: dict[int, Tensor] = {}
 
@@ -92,3 +95,13 @@ class Context:
         if self._shadows is None:
             raise LookupError("this context has no shadow models")
         return self._shadows(count, kind)
+
+    def file_facts(self, x: Tensor) -> Tensor:
+        """Facts of the files that samples (B, *item) of the split come from, such as size and format, (B, F) float64.
+
+        Raises:
+            NotApplicable: where the samples come from no files.
+        """
+        if self._file_facts is None:
+            raise NotApplicable("the samples come from no files")
+        return self._file_facts(x)

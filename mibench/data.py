@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from mibench.components import Dataset
-from mibench.errors import UsageError
+from mibench.errors import NotApplicable, UsageError
 from mibench.seeds import generator
 
-__all__ = ["CALIBRATION", "Split", "nearest", "split"]
+__all__ = ["CALIBRATION", "FileFacts", "Split", "nearest", "split"]
 
 CALIBRATION = 0.2
 
@@ -119,3 +119,37 @@ def split(dataset: Dataset, seed: int) -> Split:
     shift, scale = dataset.normalisation(members)
     members, nonmembers, reference = ((part - shift) / scale for part in (members, nonmembers, reference))
     return Split(members, nonmembers, reference, (shift, scale), notes)
+
+
+class FileFacts:
+    """Facts of the files behind the members and non-members of a split, read when they are first asked for.
+
+    Of samples with the same values in several files, all get the facts of the last one.
+
+    Args:
+        dataset, seed: as given to ``split``.
+        data: the split.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, data: Split) -> None:
+        self._dataset, self._seed, self._data = dataset, seed, data
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """A row for each of (B, *item) samples and a column for each fact that some file has, (B, F) float64.
+
+        Raises:
+            NotApplicable: where the dataset knows no files.
+        """
+        return torch.stack([self._rows[item] for item in _items(x.detach().cpu().float())]).double()
+
+    @functools.cached_property
+    def _rows(self) -> dict[bytes, Tensor]:
+        facts = self._dataset.file_facts(generator(self._seed, "pool"))
+        if facts is None:
+            raise NotApplicable("the samples come from no files")
+        order = torch.randperm(len(facts), generator=generator(self._seed, "split")).tolist()
+        samples = _items(torch.cat([self._data.members, self._data.nonmembers]))
+        drawn = [facts[k] for k in order[: len(samples)]]
+        names = sorted({name for row in drawn for name in row})
+        rows = torch.tensor([[row.get(name, 0.0) for name in names] for row in drawn], dtype=torch.float64)
+        return dict(zip(samples, rows, strict=True))

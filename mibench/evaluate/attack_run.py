@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mibench.components import Attack
 from mibench.context import Context
+from mibench.data import FileFacts
 from mibench.diffusion.model import Cost, Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import Diverged, MibenchError
@@ -127,5 +128,6 @@ def prepare_attack(cell_index: int, cell: Cell, target: Target, shadows: Shadows
         auxiliary=target.data.reference.to(target.device, torch.float64),
         draw=draw,
         shadows=shadows.lend(cell, shadow_cost),
+        file_facts=FileFacts(cell.dataset, cell.seed, target.data),
     )
     return AttackRun(cell_index, cell.attack, model, ctx, shadow_cost)

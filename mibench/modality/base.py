@@ -55,6 +55,14 @@ class Modality:
         """What the blind baseline sees of samples (B, *item), (B, D): by default all their values."""
         return x.flatten(1)
 
+    def spectrum_features(self, x: Tensor) -> Tensor:
+        """Statistics of samples (B, *item), (B, F), that show how they were processed, for ``blind:features=spectrum``.
+
+        Raises:
+            NotApplicable: where this kind of data has none.
+        """
+        raise NotApplicable(f"samples of the modality {self.name} have no spectrum")
+
     def figure(self, panels: dict[str, Tensor]) -> Figure:
         """One panel for each named set of samples (B, *item): by default the values of 20 samples as lines.
 

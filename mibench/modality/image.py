@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mibench.metrics.features import RandomConv
 from mibench.modality.base import Modality
+from mibench.modality.statistics import block_borders, gradients, radial_power
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,12 @@ class Image(Modality):
         grid = functional.affine_grid(window.expand(len(x), 2, 3), list(x.shape), align_corners=False)
         moved: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
         return moved
+
+    def spectrum_features(self, x: Tensor) -> Tensor:
+        """Radial log-power, gradients, the borders of JPEG's blocks, and the share of pixels that are whole grey levels."""
+        level = (x + 1) * 127.5
+        whole = ((level - level.round()).abs() < 1e-3).to(x).flatten(1).mean(1, keepdim=True)
+        return torch.cat([radial_power(x), gradients(x), block_borders(x), whole], 1)
 
     def figure(self, panels: dict[str, Tensor]) -> Figure:
         """A row of up to 20 images for each set."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from mibench.metrics.features import RandomConv
 from mibench.modality.base import Modality
 from mibench.modality.image import IMAGE
+from mibench.modality.statistics import gradients, radial_power
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +44,13 @@ class Mel(Modality):
         return torch.cat(
             [moved[:, :, :first], run.mean(3, keepdim=True).expand_as(run), moved[:, :, first + count :]], 2
         )
+
+    def spectrum_features(self, x: Tensor) -> Tensor:
+        """Radial log-power, gradients, mean and deviation in 8 groups of bands, and the share of values at the floor."""
+        groups = x.mean(1).tensor_split(min(8, x.shape[2]), dim=1)
+        levels = [part(group.flatten(1), 1) for group in groups for part in (torch.mean, torch.std)]
+        floor = (x == x.amin((1, 2, 3), keepdim=True)).to(x).flatten(1).mean(1)
+        return torch.cat([radial_power(x), gradients(x), torch.stack([*levels, floor], 1)], 1)
 
     def figure(self, panels: dict[str, Tensor]) -> Figure:
         """Spectrograms as rows of images, low bands at the bottom, in the range of the held-out data."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from mibench import IMAGE, FileDataset, MibenchError
 
-__all__ = ["Images", "decoded", "scaled", "unscaled"]
+__all__ = ["Images", "decoded", "file_facts", "scaled", "unscaled"]
+
+T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "AVIF")
 """Formats that are read. Those that start other programs, such as EPS, are not."""
@@ -57,8 +61,30 @@ def decoded(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:
     return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)
 
 
-def _loaded(data: bytes) -> Any:
-    """The Pillow image in a file, its orientation followed; ValueError where it cannot be read."""
+def file_facts(data: bytes) -> dict[str, float]:
+    """What the file of an image says besides its pixels; ValueError where it cannot be read.
+
+    Of JPEGs: the mean and the first entry of each quantisation table, and how the channels are sampled.
+    """
+    image = _loaded(data, upright=False)
+    pixels = image.width * image.height
+    facts = {
+        f"format {image.format}": 1.0,
+        f"mode {image.mode}": 1.0,
+        "log size": math.log(len(data)),
+        "log bits per pixel": math.log(8 * len(data) / pixels),
+        "log width": math.log(image.width),
+        "log height": math.log(image.height),
+    }
+    for k, table in getattr(image, "quantization", {}).items():
+        facts |= {f"table {k} mean": sum(table) / len(table), f"table {k} first": table[0]}
+    for channel, across, down, _ in getattr(image, "layer", ()):
+        facts |= {f"channel {channel} across": across, f"channel {channel} down": down}
+    return facts | {f"has {name}": 1.0 for name in image.info if isinstance(name, str)}
+
+
+def _loaded(data: bytes, upright: bool = True) -> Any:
+    """The Pillow image in a file, its orientation followed if it is wanted upright; ValueError where it cannot be read."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     Image.init()
@@ -69,7 +95,7 @@ def _loaded(data: bytes) -> Any:
         try:
             image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
             image.load()
-            return ImageOps.exif_transpose(image)
+            return ImageOps.exif_transpose(image) if upright else image
         except UnidentifiedImageError:
             raise ValueError("is no image of a known format") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -122,6 +148,15 @@ class Images(FileDataset):
             UsageError: without a path.
             MibenchError: naming the file that is no readable image, or saying that there are none or that Pillow is missing.
         """
+        pixels = self._drawn(lambda data: decoded(data, self.size, self.channels), generator)
+        return scaled(torch.from_numpy(np.stack(pixels)))
+
+    def file_facts(self, generator: torch.Generator) -> list[dict[str, float]]:
+        """Format, size, width, height, mode, tables and metadata of each file."""
+        return self._drawn(file_facts, generator)
+
+    def _drawn(self, read: Callable[[bytes], T], generator: torch.Generator) -> list[T]:
+        """What ``read`` says of each file that is drawn, in the order of their names."""
         archive = self.archive()
         names = self.counted_names(archive, "images")
         needed = self.members + self.nonmembers + self.reference
@@ -130,7 +165,7 @@ class Images(FileDataset):
         rows = {}
         for name, data in archive.files(wanted):
             try:
-                rows[name] = decoded(data, self.size, self.channels)
+                rows[name] = read(data)
             except ValueError as error:
                 raise MibenchError(f"{archive.path}: {name} {error}") from None
-        return scaled(torch.from_numpy(np.stack([rows[name] for name in wanted])))
+        return [rows[name] for name in wanted]

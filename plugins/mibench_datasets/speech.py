@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mibench import MEL, FileDataset, MibenchError, UsageError
 from mibench.archives import Archive
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel
 
-__all__ = ["Speech", "cut", "decoded", "resampled"]
+__all__ = ["Speech", "cut", "decoded", "file_facts", "resampled"]
 
 SILENCE = 1e-3
 """A clip whose values spread by less than ± this, of full scale 1, is silent (−60 dB)."""
@@ -35,10 +35,7 @@ def decoded(data: bytes) -> tuple[int, NDArray[np.float64]]:
         ValueError: where it is no wav, is incomplete or empty, or holds values that are not finite.
         MibenchError: without soundfile.
     """
-    try:
-        import soundfile
-    except (ImportError, OSError):
-        raise MibenchError("speech needs soundfile: pip install 'mibench[speech]'") from None
+    soundfile = _soundfile()
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.format not in ("WAV", "WAVEX"):
@@ -56,6 +53,28 @@ def decoded(data: bytes) -> tuple[int, NDArray[np.float64]]:
     if not np.isfinite(channels).all():
         raise ValueError("holds values that are not finite")
     return rate, channels.mean(1)
+
+
+def file_facts(data: bytes) -> dict[str, float]:
+    """What a readable wav says besides its sound: rate, bit depth, channels, duration, and the bytes beside the samples."""
+    with _soundfile().SoundFile(io.BytesIO(data)) as file:
+        return {
+            f"subtype {file.subtype}": 1.0,
+            f"format {file.format}": 1.0,
+            "log rate": math.log(file.samplerate),
+            "log duration": math.log(file.frames / file.samplerate),
+            "channels": file.channels,
+            "log size": math.log(len(data)),
+            "bytes a frame": len(data) / file.frames,
+        }
+
+
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        raise MibenchError("speech needs soundfile: pip install 'mibench[speech]'") from None
+    return soundfile
 
 
 def resampled(wave: NDArray[np.float64], rate: int, wanted: int) -> NDArray[np.float64]:
@@ -166,6 +185,17 @@ class Speech(FileDataset):
             UsageError: without a path, or where there are fewer clips than needed.
             MibenchError: naming the clip that cannot be used, or saying that there are none.
         """
+        items = self._items(generator)
+        return torch.stack([items[name] for name in sorted(items)])
+
+    def file_facts(self, generator: torch.Generator) -> list[dict[str, float]]:
+        """Rate, bit depth, channels, duration and size of each wav."""
+        names = sorted(self._items(generator))
+        facts = {name: file_facts(data) for name, data in self.archive().files(names)}
+        return [facts[name] for name in names]
+
+    def _items(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """The items by the names of their clips; as many clips as are needed, drawn from all."""
         archive = self.archive()
         names = self.wavs(archive)
         needed = self.members + self.nonmembers + self.reference
@@ -187,7 +217,7 @@ class Speech(FileDataset):
             tried = len(items) + len(skipped)
             warnings.warn(f"{archive.path}: {len(skipped)} of {tried} clips skipped: {skipped[0]}", stacklevel=2)
         self._check_enough(len(items), needed, f"usable clips, {len(skipped)} skipped")
-        return torch.stack([items[name] for name in sorted(items)])
+        return items
 
     def _check_enough(self, count: int, needed: int, what: str) -> None:
         if count < needed:

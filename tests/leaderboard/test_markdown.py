@@ -91,7 +91,7 @@ def test_inception_distances_and_kernel_distances_are_shown_where_a_record_has_t
     sampled(folder, "vp", 0.25, 0.35, kid=0.5, inception=Distances(space="inception-2048", **plain))
     sampled(folder, "hold3", 0.25)
     page = render(folder)
-    assert rows(page, "| defense")[0][5:] == [
+    assert rows(page, "| defense")[0][6:] == [
         "FD (random-conv-64, n = 1000)",
         "KD",
         "FID (inception-2048)",
@@ -99,19 +99,19 @@ def test_inception_distances_and_kernel_distances_are_shown_where_a_record_has_t
         "fraction",
         "copied",
     ]
-    assert cells(page, "| `vp` | – | – | –")[5:9] == [
+    assert cells(page, "| `vp` | – | – | –")[6:10] == [
         "11.0 ± 1.4",
         "0.500 ± 0.000",
         "30.0 ± 0.0",
         "−0.00100 ± 0.00000",
     ]
-    assert cells(page, "| `hold3` | – | – | –")[5:9] == ["10.0 (1/2)", "–", "–", "–"]
+    assert cells(page, "| `hold3` | – | – | –")[6:10] == ["10.0 (1/2)", "–", "–", "–"]
     assert rows(page, "| dataset")[0][-3:] == [f"FID (inception-2048) {name}" for name in ("null", "copies", "gauss")]
     assert rows(page, "| digits")[0][-3:] == ["7.00", "2.00", "90.0"]
     assert "**FID**" in page
     made_up = Distances(space="inception-2048-deadbeef", **plain)
     sampled(folder, "vp", 0.25, 0.35, inception=made_up)
-    assert rows(render(folder), "| defense")[0][6:8] == ["FD (inception-2048-deadbeef)", "KD (inception-2048-deadbeef)"]
+    assert rows(render(folder), "| defense")[0][7:9] == ["FD (inception-2048-deadbeef)", "KD (inception-2048-deadbeef)"]
 
 
 def test_a_record_without_them_is_as_it_was(folder: Path) -> None:
@@ -137,6 +137,7 @@ def test_figures(folder: Path) -> None:
         "TPR@10%FPR",
         "accuracy at FPR",
         "ε ≥",
+        "samples needed",
         "FD (random-conv-64, n = 1000)",
         "fraction",
         "copied",
@@ -149,12 +150,13 @@ def test_figures(folder: Path) -> None:
         ".350 ± .071 @10%",
         ".600 ± .000 at .250",
         "0.50",
+        "52",
         "11.0 ± 1.4",
         ".300",
         "12.5 %",
     ]
     hold3 = cells(main, "| `hold3`")
-    assert hold3[1].startswith("**.600** [") and hold3[2].startswith("−.150 [−") and hold3[6:] == ["–", "–", "–"]
+    assert hold3[1].startswith("**.600** [") and hold3[2].startswith("−.150 [−") and hold3[6:] == ["not within 80", "–", "–", "–"]
     assert cells(main, "| attack") == ["attack", "`vp`", "`hold3`"]
     assert cells(main, "| `loss`") == ["`loss`", ".750 ± .071", ".600 ± .000"]
     assert cells(main, "| `pia`") == ["`pia`", ".450 (1/2)", "–"]
