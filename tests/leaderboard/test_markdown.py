@@ -156,7 +156,11 @@ def test_figures(folder: Path) -> None:
         "12.5 %",
     ]
     hold3 = cells(main, "| `hold3`")
-    assert hold3[1].startswith("**.600** [") and hold3[2].startswith("−.150 [−") and hold3[6:] == ["not within 80", "–", "–", "–"]
+    assert (
+        hold3[1].startswith("**.600** [")
+        and hold3[2].startswith("−.150 [−")
+        and hold3[6:] == ["not within 80", "–", "–", "–"]
+    )
     assert cells(main, "| attack") == ["attack", "`vp`", "`hold3`"]
     assert cells(main, "| `loss`") == ["`loss`", ".750 ± .071", ".600 ± .000"]
     assert cells(main, "| `pia`") == ["`pia`", ".450 (1/2)", "–"]
