@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import re
 import sys
@@ -24,7 +23,7 @@ from mibench.errors import UsageError
 from mibench.files import sha256
 from mibench.kinds import Access
 
-__all__ = ["KINDS", "Plugin", "Registry", "code_digest", "installed", "load", "source_of"]
+__all__ = ["KINDS", "Plugin", "Registry", "installed", "load", "source_of"]
 
 KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -209,30 +208,3 @@ def source_of(component: Component) -> str:
 
 _SOURCES: dict[type[Component], str] = {}
 """The source of every class that was registered."""
-
-
-def code_digest(component: Component) -> str:
-    """sha256 over the source of a component: the files of its class, of the classes it is made from, and of what it wraps.
-
-    Edits elsewhere in a plugin do not change it, nor do line ends. It names the code that made a record; whether the
-    numbers changed is what ``version`` says.
-
-    Returns:
-        64 hexadecimal digits; "" where there is no source.
-    """
-    classes = [
-        cls for cls in type(component).__mro__ if issubclass(cls, Component) and cls not in (*KINDS.values(), Component)
-    ]
-    wrapped = [value for value in vars(component).values() if isinstance(value, Component)]
-    try:
-        sources = {_source(cls) for cls in classes} | {code_digest(part) for part in wrapped}
-    except (OSError, TypeError):
-        return ""
-    return sha256("\n".join(sorted(sources)).encode())
-
-
-@cache
-def _source(cls: type[Component]) -> str:
-    """The digest of the file that defines a class."""
-    raw = Path(inspect.getfile(cls)).read_bytes()
-    return sha256(raw.replace(b"\r\n", b"\n"))

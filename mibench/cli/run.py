@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, metavar="N", help="generated samples that measure utility (default: 1000)"
     )
     parser.add_argument(
+        "--again",
+        action="store_true",
+        help="compute those cells anew whose dataset, defense or attack has other code than when their records were made",
+    )
+    parser.add_argument(
         "--record", metavar="FILE", help="make the cell of this record again, and compare its figures with the record's"
     )
     parser.add_argument(
@@ -69,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
     """Run what the arguments ask for."""
     from mibench.suite.suite import load_suite, loose_records
 
-    jobs = engine_of(args), options_of(args)
+    jobs = engine_of(args), replace(options_of(args), again=args.again)
     if args.record:
         return _make_again(args, *jobs)
     if args.suite:

@@ -14,8 +14,9 @@ from mibench.context import Context
 from mibench.data import FileFacts
 from mibench.diffusion.model import Cost, Model
 from mibench.diffusion.sampling import sample
-from mibench.errors import Diverged, MibenchError
-from mibench.evaluate.scoring import check_answer, check_rescored
+from mibench.errors import Diverged, MibenchError, NotApplicable
+from mibench.evaluate.isolation import isolated
+from mibench.evaluate.scoring import LARGEST_SHIFT, changed, check_answer, past_others
 from mibench.evaluate.shadows import Shadows
 from mibench.evaluate.target import Target
 from mibench.suite.cells import Cell
@@ -70,23 +71,61 @@ class AttackRun:
         costs = {name: astuple(cost) for name, cost in learned.items() if cost != Cost()}
         return {**vars(self.model.cost), "seconds": self.seconds, **costs}
 
-    def result(self, order: Tensor, again: Tensor, x: Tensor) -> dict[str, Tensor]:
+    def result(self, order: Tensor) -> dict[str, Tensor]:
         """The scores of all samples by setting, in the order of the samples, (N,).
 
         Args:
             order: (N,) the indices of the samples in the order in which they were scored.
-            again: (B,) the indices of samples that are scored once more, in a batch of their own.
-            x: these samples, (B, *item).
 
         Raises:
-            MibenchError: where all scores are equal, or depend on the other samples of the batch.
+            MibenchError: where all scores are equal.
         """
         scores = {setting: torch.cat(batches)[order.argsort()] for setting, batches in self.scores.items()}
         if all((values == values[0]).all() for values in scores.values()):
             raise MibenchError(f"attack {self.attack.label} gives every sample the same score")
-        for setting, values in self._answer(x, again).items():
-            check_rescored(scores[setting], again, values, f"attack {self.attack.label}, setting {setting!r}")
         return scores
+
+    def unstable(
+        self, scores: dict[str, Tensor], members: int, again: Tensor, x: Tensor, moved: Tensor
+    ) -> dict[str, float]:
+        """The settings whose scores rest on rounding, each with how far it moves them (``scoring.past_others``).
+
+        Some samples are scored again in a batch of their own, with other last bits. Only where this changes their scores
+        are they scored there as they are, to tell rounding from dependence on the batch.
+
+        Args:
+            scores: of all samples by setting, (N,), members first.
+            members: how many these are.
+            again: (B,) the indices of the samples that are scored again.
+            x, moved: these samples, (B, *item), as they are and with other last bits.
+
+        Raises:
+            MibenchError: where scores depend on the other samples of the batch.
+            NotApplicable: where every setting is unstable.
+        """
+        unstable, alone = {}, None
+        for setting, values in self._answer_alone(moved, again).items():
+            own, spread = scores[setting], scores[setting].std().item()
+            if changed(own[again], values, spread):
+                alone = alone or self._answer_alone(x, again)
+                if changed(own[again], alone[setting], spread) and not changed(alone[setting], values, spread):
+                    raise MibenchError(
+                        f"attack {self.attack.label}, setting {setting!r}: scores depend on the other samples of the batch; "
+                        "take noise from ctx, statistics from fit()"
+                    )
+            if (shift := past_others(own, again, values, members)) > LARGEST_SHIFT:
+                unstable[setting] = round(shift, 4)
+        if len(unstable) == len(scores):
+            raise NotApplicable(
+                f"rounding decides its scores on this model: a change of the samples in their last bit moves them past "
+                f"{min(unstable.values()):.1%} of the other side or more"
+            )
+        return unstable
+
+    def _answer_alone(self, x: Tensor, indices: Tensor) -> dict[str, Tensor]:
+        """The scores of samples in a batch of their own; global random numbers are the same in each call."""
+        with isolated(0, "scored again"):
+            return self._answer(x, indices)
 
     def _answer(self, x: Tensor, indices: Tensor) -> dict[str, Tensor]:
         """The attack's scores of a batch by setting, checked, float64 on the CPU.

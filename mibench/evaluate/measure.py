@@ -9,6 +9,7 @@ import torch
 from mibench.diffusion.model import Cost
 from mibench.evaluate import scoring
 from mibench.evaluate.attack_run import AttackRun, prepare_attack
+from mibench.evaluate.environment import environment
 from mibench.evaluate.guarding import CellIsolation
 from mibench.evaluate.record import Measurement, build_record
 from mibench.evaluate.report import Report
@@ -16,8 +17,10 @@ from mibench.evaluate.shadows import Shadows
 from mibench.evaluate.target import Target
 from mibench.evaluate.utility import utility_metrics
 from mibench.results.attack_metrics import attack_metrics
+from mibench.results.facts import Environment
 from mibench.results.store import Store
 from mibench.seeds import generator
+from mibench.source import code_changed, code_digest
 from mibench.suite.cells import Cell
 
 __all__ = ["measure"]
@@ -75,14 +78,25 @@ def _score(runs: list[AttackRun], cells: list[Cell], target: Target, isolation: 
     if target.cache.requested:
         counts = f"{target.cache.requested} evaluations of the network requested, {target.cache.computed} computed"
         report.say(f"{target.cell.model_title}: {counts}")
-    again = order[:: max(1, len(order) // scoring.RESCORED)][: scoring.RESCORED]
+    again = scoring.scored_again(order)
+    x = samples[again].to(target.device, torch.float64)
+    moved = scoring.with_other_last_bits(x, generator(target.cell.seed, "last bits"))
     for run in (run for run in runs if run.cell_index not in isolation.ended):
         with isolation.stage(run.cell_index, len(batches) + 1):
-            facts, cell = run.facts(), cells[run.cell_index]
+            facts, cell = run.facts(), cells[run.cell_index]  # before more is evaluated
+            result, count = run.result(order), len(target.data.members)
+            if unstable := run.unstable(result, count, again, x.clone(), moved.clone()):
+                facts["unstable"] = unstable
+            facts |= {
+                "code": code_digest(run.attack),
+                "environment": environment(target.device).model_dump(mode="json"),
+            }
             scores: dict[str, torch.Tensor] = {}
-            for setting, values in run.result(order, again, samples[again].to(target.device, torch.float64)).items():
-                members, nonmembers = torch.split(values, [len(target.data.members), len(target.data.nonmembers)])
-                scores |= {f"members/{setting}": members.clone(), f"nonmembers/{setting}": nonmembers.clone()}
+            for setting, values in result.items():
+                scores |= {
+                    f"members/{setting}": values[:count].clone(),
+                    f"nonmembers/{setting}": values[count:].clone(),
+                }
             target.store.save("scores", cell.key(target.weights), scores, {"spec": cell.spec(), **facts})
             stored = _stored_measurement(cell, target)
             assert stored is not None
@@ -90,17 +104,24 @@ def _score(runs: list[AttackRun], cells: list[Cell], target: Target, isolation: 
 
 
 def _stored_measurement(cell: Cell, target: Target) -> Measurement | None:
-    """What stored scores say of a cell; None where there are none."""
+    """What stored scores say of a cell; None where there are none, or other code of the attack gave them."""
     key = cell.key(target.weights)
     if cell.attack is None or not target.store.has("scores", key):
         return None
     scores, facts = target.store.load("scores", key)
+    if code_changed(facts.get("code"), code_digest(cell.attack)):
+        target.store.remove("scores", key)
+        return None
     return Measurement(
-        attack_metrics(scores, target.calibration_sizes, cell.attack, cell.defense, facts["digest"]),
+        attack_metrics(
+            scores, target.calibration_sizes, cell.attack, cell.defense, facts["digest"], facts.get("unstable")
+        ),
         cost=Cost(facts["forwards"], facts["vjps"]),
         seconds=facts["seconds"],
         fit_cost=Cost(*facts["fit"]) if "fit" in facts else None,
         shadow_cost=Cost(*facts["shadows"]) if "shadows" in facts else None,
+        environment=Environment.model_validate(facts["environment"]) if "environment" in facts else None,
+        code=facts.get("code"),
     )
 
 

@@ -13,9 +13,10 @@ from mibench.diffusion.model import EvaluationCache, Model, network_of
 from mibench.errors import MibenchError
 from mibench.results.store import Store
 from mibench.seeds import generator
+from mibench.source import code_digest
 from mibench.suite.cells import Cell
 
-__all__ = ["blank_model", "heldout_loss", "open_model", "save_model", "training_data", "training_seed"]
+__all__ = ["blank_model", "heldout_loss", "model_code", "open_model", "save_model", "training_data", "training_seed"]
 
 
 def training_data(cell: Cell, data: Split) -> Tensor:
@@ -44,11 +45,18 @@ def blank_model(cell: Cell, data: Split, device: str) -> Model:
     return cell.defense.build_model(data.shape, variance, cell.recipe, device, training_seed(cell))
 
 
+def model_code(cell: Cell) -> dict[str, str]:
+    """The digests of the code of dataset and defense, by kind."""
+    digests = {"dataset": code_digest(cell.dataset), "defense": code_digest(cell.defense)}
+    return {kind: digest for kind, digest in digests.items() if digest}
+
+
 def save_model(cell: Cell, store: Store, data: Split, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Store weights (or the points of an exact model), with facts for the record."""
     if data.normalisation != (0.0, 1.0):
         facts = facts | {"normalisation": list(data.normalisation)}
-    store.save("models", cell.model_key, tensors, {"spec": cell.model_spec(), "split": data.fingerprint, **facts})
+    meta = {"spec": cell.model_spec(), "split": data.fingerprint, "code": model_code(cell), **facts}
+    store.save("models", cell.model_key, tensors, meta)
 
 
 def open_model(

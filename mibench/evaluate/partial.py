@@ -24,7 +24,7 @@ class PartialTraining(CheckpointSink):
     Args:
         store: where they are saved.
         key: names the training.
-        facts: what must be the same for a training to continue: its data, device and version of torch.
+        facts: what must be the same for a training to continue: its data, code, device and version of torch.
         title: names the training in messages.
         say: takes one line where a state was read, or could not be read or written.
         every: seconds between two writes.
@@ -55,7 +55,7 @@ class PartialTraining(CheckpointSink):
             self._save(0, {})
 
     def read(self) -> dict[str, Tensor] | None:
-        """See ``CheckpointSink``. A state that is corrupt, or of other data, device or torch, is not used; one line says so."""
+        """See ``CheckpointSink``. One that is corrupt, or of other data, code, device or torch, is not used; one line says so."""
         for key in sorted(self.store.keys("partials", f"{self.key}-"), reverse=True):
             steps = int(key.rpartition("-")[2])
             try:
@@ -64,7 +64,7 @@ class PartialTraining(CheckpointSink):
                 self.say(f"the saved state of {self.title} after step {steps} is corrupt and is ignored")
                 continue
             if meta["facts"] != self.facts:
-                self.say(f"{self.title} was begun with other data, torch or device; it starts again")
+                self.say(f"{self.title} was begun with other data, code, torch or device; it starts again")
                 break
             if not state:
                 return None

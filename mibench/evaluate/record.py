@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field
-from importlib.metadata import version
-
-import torch
 
 from mibench.data import Split
 from mibench.diffusion.model import Cost
-from mibench.evaluate import scoring
+from mibench.evaluate.environment import environment
 from mibench.evaluate.target import Target
-from mibench.plugins import code_digest, source_of
+from mibench.plugins import source_of
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts
 from mibench.results.figures import AttackMetrics, UtilityMetrics
 from mibench.results.record import Record
+from mibench.source import code_digest
 from mibench.suite.cells import Cell
 
 __all__ = ["Measurement", "build_record"]
-
-VERSIONS = {name: version(name) for name in ("mibench", "torch", "numpy", "scipy", "scikit-learn")}
 
 
 @dataclass(frozen=True)
@@ -34,6 +29,8 @@ class Measurement:
         fit_cost: evaluations of all models while the attack learned.
         shadow_cost: evaluations of shadow models while it scored.
         reason: why the attack is not applicable.
+        environment: where it was measured.
+        code: digest of the attack that gave the scores.
     """
 
     metrics: AttackMetrics | UtilityMetrics | None = None
@@ -42,6 +39,8 @@ class Measurement:
     fit_cost: Cost | None = None
     shadow_cost: Cost | None = None
     reason: str | None = None
+    environment: Environment | None = None
+    code: str | None = None
 
 
 def build_record(cell: Cell, target: Target, measured: Measurement) -> Record:
@@ -57,8 +56,8 @@ def build_record(cell: Cell, target: Target, measured: Measurement) -> Record:
         attack=measured.metrics if isinstance(measured.metrics, AttackMetrics) else None,
         utility=measured.metrics if isinstance(measured.metrics, UtilityMetrics) else None,
         cost=_cost(cell, target.data, measured),
-        environment=_environment(target.device),
-        code={kind: code for kind, part in cell.parts.items() if (code := code_digest(part))},
+        environment=measured.environment or environment(target.device),
+        code=_code(cell, target, measured),
         packages={kind: source for kind, part in cell.parts.items() if (source := source_of(part))},
         seconds=round(measured.seconds, 3),
     ).sealed()
@@ -75,8 +74,15 @@ def _split(data: Split) -> SplitFacts:
     )
 
 
+def _code(cell: Cell, target: Target, measured: Measurement) -> dict[str, str]:
+    """What the model and the scores were made by, which may be older than what is installed now."""
+    now = {kind: code_digest(part) for kind, part in cell.parts.items()}
+    made = target.facts.get("code", {}) | ({"attack": measured.code} if measured.code else {})
+    return {kind: code for kind, code in (now | made).items() if code}
+
+
 def _model(cell: Cell, target: Target) -> ModelFacts:
-    facts = {name: value for name, value in target.facts.items() if name not in ("spec", "split")}
+    facts = {name: value for name, value in target.facts.items() if name not in ("spec", "split", "code")}
     if cell.model_kind == "trained" and cell.shadows():
         facts["shadows"] = [target.store.meta("models", shadow.model_key)["digest"] for shadow in cell.shadows()]
     return ModelFacts(key=cell.model_key, **facts)
@@ -91,15 +97,3 @@ def _cost(cell: Cell, data: Split, measured: Measurement) -> CostFacts:
     if measured.shadow_cost:
         costs |= {f"shadow_{name}": value / count for name, value in vars(measured.shadow_cost).items()}
     return CostFacts(**costs)
-
-
-def _environment(device: str) -> Environment:
-    return Environment(
-        python=platform.python_version(),
-        **VERSIONS,
-        device=device,
-        chip=torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
-        threads=torch.get_num_threads(),
-        scoring_batch=scoring.BATCH,
-        deterministic=device == "cpu",
-    )

@@ -16,7 +16,8 @@ from mibench.diffusion.optimise import Callbacks
 from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
 from mibench.diffusion.training import train
 from mibench.errors import MibenchError
-from mibench.evaluate.models import blank_model, heldout_loss, save_model, training_data, training_seed
+from mibench.evaluate.environment import machine
+from mibench.evaluate.models import blank_model, heldout_loss, model_code, save_model, training_data, training_seed
 from mibench.evaluate.partial import PartialTraining
 from mibench.evaluate.report import Report
 from mibench.recipe import Recipe
@@ -144,7 +145,8 @@ class _Trainer:
 
     def _partial(self, title: str, trainings: list[Training]) -> PartialTraining:
         splits = [training.data.fingerprint for training in trainings]
-        facts = {"device": self.device, "torch": torch.__version__, "splits": splits}
+        code = model_code(trainings[0].first)
+        facts = {"device": self.device, "torch": torch.__version__, "splits": splits, "code": code}
         key = digest_of([training.first.training_key for training in trainings])
         return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every)
 
@@ -189,6 +191,6 @@ class _Trainer:
                 facts = [train(defense, model, members, recipe, seed, callbacks)]
         seconds = round(partial.seconds / len(trainings), 3)
         for training, own in zip(trainings, facts, strict=True):
-            shared = {"seconds": seconds, "device": self.device, "together": len(trainings)}
+            shared = {"seconds": seconds, "device": self.device, "trained_on": machine(), "together": len(trainings)}
             training.save(self.store, own | shared)
         partial.delete()

@@ -23,12 +23,14 @@ class JobOptions:
         plugins: absolute paths of loose plugin files.
         time_limit: seconds for each cell and for each training; None for no limit.
         shard: (I, N) for the I-th of N parts of the suite.
+        again: whether cells are computed anew whose records were made by other code of a component.
     """
 
     device: Device = "auto"
     plugins: tuple[str, ...] = ()
     time_limit: float | None = None
     shard: tuple[int, int] = (1, 1)
+    again: bool = False
 
 
 @dataclass(frozen=True)

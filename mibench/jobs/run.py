@@ -15,6 +15,7 @@ from mibench.jobs.stop import Stop
 from mibench.plugins import load
 from mibench.results.store import Store
 from mibench.suite.cells import Cell
+from mibench.suite.edited import edit_notes, edited_cells, forget_edited
 from mibench.suite.plan import Plan, State
 from mibench.suite.suite import Suite, plan_cells
 
@@ -81,6 +82,8 @@ def run_suite(
     if not records.exists():  # there will be work; the engine starts while this process plans
         engine.prepare()
     plan = _plan(suite, records, store, options)
+    for line in forget_edited(plan) if options.again else edit_notes(plan):
+        on_event(Event("note", message=line))
     missing = _cells_to_compute(plan, on_event)
     existing = next(folder for folder in (records, *records.parents) if folder.exists())
     if missing and not os.access(existing, os.W_OK):
@@ -97,7 +100,12 @@ def preview(suite: Suite, records: Path, store: Store, options: JobOptions) -> P
     """
     plan = _plan(suite, records, store, options)
     states = [state for state, _ in plan.states()]
-    cells = [cell for cell, state in zip(plan.cells, states, strict=True) if state not in ("done", "outdated")]
+    edited = edited_cells(plan) if options.again else {}
+    cells = [
+        cell
+        for cell, state in zip(plan.cells, states, strict=True)
+        if cell in edited or state not in ("done", "outdated")
+    ]
     needed = {model.model_key: model for cell in cells for model in cell.models()}
     models = [model for key, model in needed.items() if not store.has("models", key)]
     trainings = {model.training_key for model in models if model.model_kind == "trained"}

@@ -22,7 +22,12 @@ Sides = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def attack_metrics(
-    scores: dict[str, Tensor], cuts: dict[str, int], attack: Attack, defense: Defense, digest: str
+    scores: dict[str, Tensor],
+    cuts: dict[str, int],
+    attack: Attack,
+    defense: Defense,
+    digest: str,
+    unstable: dict[str, float] | None = None,
 ) -> AttackMetrics:
     """Metrics from raw scores alone: settings are chosen on the calibration split, figures are of the evaluation split.
 
@@ -33,8 +38,10 @@ def attack_metrics(
             place.
         defense: of the model.
         digest: of the stored scores.
+        unstable: settings that are left out, see ``AttackMetrics.unstable``.
     """
-    settings = sorted(name.removeprefix("members/") for name in scores if name.startswith("members/"))
+    unstable = unstable or {}
+    settings = sorted({name.removeprefix("members/") for name in scores if name.startswith("members/")} - set(unstable))
     calibration = {s: _sides(scores, s, slice(cuts["members"]), slice(cuts["nonmembers"])) for s in settings}
     evaluation = {s: _sides(scores, s, slice(cuts["members"], None), slice(cuts["nonmembers"], None)) for s in settings}
     areas = {s: (auroc(*calibration[s]), auroc(*evaluation[s])) for s in settings}
@@ -60,6 +67,7 @@ def attack_metrics(
         members=len(order[0]),
         nonmembers=len(order[1]),
         scores=digest,
+        unstable=unstable,
     )
 
 

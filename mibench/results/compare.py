@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mibench.results.facts import Environment
+from mibench.results.figures import AttackMetrics, Estimate
 from mibench.results.record import Record
 
 __all__ = ["Verdict", "compare"]
 
 Verdict = Literal["same", "agrees", "differs"]
 
-ALIKE = ("device", "chip", "torch", "numpy", "scipy", "scikit_learn")
+ALIKE = ("device", "chip", "torch", "numpy", "scipy", "scikit_learn", "cpu", "instructions", "blas")
 """What two environments must have in common for their scores to be the same."""
 
 TOLERANCE = 0.1
@@ -20,8 +22,9 @@ TOLERANCE = 0.1
 def compare(old: Record, new: Record) -> tuple[Verdict, str]:
     """Compare two records of a cell.
 
-    On the same device type and library versions, deterministic and trained with as many other models, key and scores must be
-    the same. Elsewhere each AUROC must lie in the other's interval, or the distances of the samples within a tenth.
+    On the same kind of CPU with the same libraries, deterministic and trained with as many other models, key and scores must
+    be the same. Elsewhere, and where a record does not name its CPU, the figures must agree: each rate must lie in the
+    other's interval, each AUROC in the inner half of it, and distances of samples within a tenth.
 
     Returns:
         The verdict, and the reason in words.
@@ -35,7 +38,7 @@ def compare(old: Record, new: Record) -> tuple[Verdict, str]:
     if conditions := _other_conditions(old, new):
         close, figures = _close(old, new)
         return ("agrees" if close else "differs"), f"{figures}; {', '.join(conditions)}"
-    return "differs", f"other {_what_changed(old, new)} on the same device type and library versions"
+    return "differs", f"other {_what_changed(old, new)} on the same kind of CPU with the same libraries"
 
 
 def _outcome(record: Record) -> str:
@@ -44,16 +47,27 @@ def _outcome(record: Record) -> str:
 
 def _other_conditions(old: Record, new: Record) -> list[str]:
     """Why the scores need not be the same."""
-    one, other = old.environment, new.environment
     conditions = []
-    if one and other:
-        pairs = [(name, getattr(one, name), getattr(other, name)) for name in ALIKE]
-        conditions += [f"{name} {first} and {second}" for name, first, second in pairs if first != second]
-        if not (one.deterministic and other.deterministic):
-            conditions.append("a device that is not deterministic")
-    first, second = (record.model.together or 1 for record in (old, new))
-    if first != second:
-        conditions.append(f"trained with {first - 1} others and with {second - 1}")
+    if old.environment and new.environment:
+        conditions += _other_environment(old.environment, new.environment)
+    first, second = (record.model.trained_on for record in (old, new))
+    if old.cell.model == "trained" and first != second and not conditions:
+        conditions.append(f"models trained on {first or 'an unknown CPU'} and on {second or 'an unknown CPU'}")
+    together = [(record.model.together or 1) - 1 for record in (old, new)]
+    if together[0] != together[1]:
+        conditions.append(f"trained with {together[0]} others and with {together[1]}")
+    return conditions
+
+
+def _other_environment(one: Environment, other: Environment) -> list[str]:
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in ALIKE]
+    conditions = [
+        f"{name} {first} and {second}" for name, first, second in pairs if first and second and first != second
+    ]
+    if one.cpu is None or other.cpu is None:
+        conditions.append("not every record names its CPU")
+    if not (one.deterministic and other.deterministic):
+        conditions.append("a device that is not deterministic")
     return conditions
 
 
@@ -72,14 +86,36 @@ def _digest(record: Record) -> str | None:
 
 
 def _close(old: Record, new: Record) -> tuple[bool, str]:
-    """Whether the figures agree, and the figures."""
+    """Whether the figures agree, and the headline, or the figure that does not agree."""
     if old.attack and new.attack:
         one, other = old.attack.calibrated.auroc, new.attack.calibrated.auroc
-        spans = [(a.value, b.interval) for a, b in ((one, other), (other, one))]
-        inside = all(v is not None and span is not None and span[0] <= v <= span[1] for v, span in spans)
-        return inside, f"AUROC {one.value:.4g} and {other.value:.4g}"
+        if apart := _apart(old.attack, new.attack):
+            return False, apart
+        return True, f"AUROC {one.value:.4g} and {other.value:.4g}"
     if old.utility and new.utility:
         first, second = old.utility.distance, new.utility.distance
         allowed = TOLERANCE * max(abs(first), abs(second)) + max(old.utility.null, new.utility.null)
         return abs(first - second) <= allowed, f"FD {first:.4g} and {second:.4g}"
     return True, "no figures"
+
+
+def _apart(old: AttackMetrics, new: AttackMetrics) -> str:
+    """The first figure that does not agree; "" where all do. Settings that rest on rounding are not compared."""
+    for choice in ("calibrated", "oracle", "published"):
+        one, other = getattr(old, choice), getattr(new, choice)
+        if one.setting in new.unstable or other.setting in old.unstable:
+            continue
+        figures = {"AUROC": (one.auroc, other.auroc, 0.5), "accuracy": (one.fixed.accuracy, other.fixed.accuracy, 1)}
+        figures |= {f"TPR@FPR={fpr}": (rate, other.tpr.get(fpr), 1) for fpr, rate in one.tpr.items()}
+        for name, (first, second, share) in figures.items():
+            if second and not (_near(first, second, share) and _near(second, first, share)):
+                return f"{choice} {name} {first.value:.4g} and {second.value:.4g}"
+    return ""
+
+
+def _near(one: Estimate, other: Estimate, share: float) -> bool:
+    """Whether a value lies in this share of another's interval, on its side; True where there is none."""
+    if one.value is None or other.value is None or other.interval is None:
+        return True
+    low, high = other.interval
+    return share * (low - other.value) <= one.value - other.value <= share * (high - other.value)

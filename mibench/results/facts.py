@@ -101,6 +101,7 @@ class ModelFacts(Strict):
         parameters: how many numbers the network has.
         seconds: of training.
         device: that it was trained on, "cpu" or "cuda".
+        trained_on: CPU, instructions and libraries of matrix products there, see ``Environment``.
         together: how many models were trained in one stack, this one included.
         normalisation: shift and scale of the data, where they are not (0, 1).
         shadows: digests of the weights of the attack's shadow models.
@@ -116,6 +117,7 @@ class ModelFacts(Strict):
     parameters: int | None = optional()
     seconds: float | None = optional()
     device: str | None = optional()
+    trained_on: str | None = optional()
     together: int | None = optional()
     normalisation: tuple[float, float] | None = optional()
     shadows: tuple[str, ...] | None = optional()
@@ -145,6 +147,9 @@ class Environment(Strict):
         python, mibench, torch, numpy, scipy, scikit_learn: versions.
         device: "cpu" or "cuda".
         chip: the name of the GPU, or the architecture of the CPU.
+        cpu: vendor and model.
+        instructions: the set of instructions that torch uses, such as "AVX512".
+        blas: libraries of matrix products, with their versions.
         threads: of torch.
         scoring_batch: how many samples were scored at a time.
         deterministic: whether the same computation gives the same bits there.
@@ -158,6 +163,9 @@ class Environment(Strict):
     scikit_learn: str = Field(alias="scikit-learn")
     device: str
     chip: str
+    cpu: str | None = optional()
+    instructions: str | None = optional()
+    blas: str | None = optional()
     threads: int
     scoring_batch: int
     deterministic: bool

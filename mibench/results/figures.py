@@ -94,6 +94,8 @@ class AttackMetrics(Strict):
         version: of the metrics; a record of an older one is upgraded, see ``mibench.results.upgrade``.
         members, nonmembers: how many samples the attack was evaluated on.
         scores: sha256 of the file of raw scores.
+        unstable: the settings that are left out, since a change of the samples in their last bit moves their scores past more
+            than a hundredth of the other side; each with that share.
     """
 
     settings: dict[str, tuple[float, float]]
@@ -107,6 +109,7 @@ class AttackMetrics(Strict):
     members: int
     nonmembers: int
     scores: str
+    unstable: dict[str, float] = optional({})
 
     def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``ranks`` of members and non-members as arrays, see ``unpacked``."""

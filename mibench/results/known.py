@@ -11,9 +11,10 @@ from mibench.components import Attack, Component
 from mibench.defenses import Defense
 from mibench.errors import MibenchError, UsageError
 from mibench.names import build
-from mibench.plugins import Registry, code_digest
+from mibench.plugins import Registry
 from mibench.results.facts import ComponentFacts
 from mibench.results.record import Record
+from mibench.source import code_changed, code_digest
 
 __all__ = ["Known"]
 
@@ -80,7 +81,7 @@ class Known:
             if record.code and not self.stale(record):
                 for kind in record.cell.components():
                     component = self.component(kind, record.labels[kind])
-                    if component and (now := code_digest(component)) and record.code.get(kind, now) != now:
+                    if component and code_changed(record.code.get(kind), code_digest(component)):
                         changed.add(component.name)
         return sorted(changed)
 

@@ -116,4 +116,5 @@ def _attack_metrics(old: dict[str, Any], version: int) -> AttackMetrics:
         return Estimate.model_validate(stored.get(fpr, unknown))
 
     now = {"published": figures("published"), "calibrated": calibrated, "oracle": figures("oracle"), "version": METRICS}
-    return AttackMetrics.model_validate({name: old[name] for name in STORED} | now)
+    kept = {name: old[name] for name in (*STORED, "unstable") if name in old}
+    return AttackMetrics.model_validate(kept | now)

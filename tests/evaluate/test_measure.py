@@ -80,7 +80,7 @@ def test_a_released_model_with_another_denoiser_shares_nothing(store, monkeypatc
     made(cells, store)
     outcome = judged(cells, store)
     assert len(outcome.records) == 4 and not outcome.said
-    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * (SAMPLES + scoring.RESCORED)
+    assert sum(Counted.asked) == (3 + 4 + 4 + 4) * (SAMPLES + len(scoring.scored_again(torch.arange(SAMPLES))))
 
 
 def test_stored_scores_are_not_computed_again(exact, store, monkeypatch):

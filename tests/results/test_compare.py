@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mibench.names import build
-from mibench.plugins import code_digest, load
+from mibench.plugins import load
 from mibench.results.compare import compare
 from mibench.results.record import Record, read_record, write_record
+from mibench.source import code_digest
 
 BOARD = Path(__file__).parents[2] / "leaderboards" / "quick" / "records" / "digits" / "vp"
 OTHER = {"torch": "1.0"}
@@ -95,7 +96,7 @@ def test_code_that_changed_without_its_version_is_noted(attacked, cli, tmp_path)
     now = code_digest(build(load(), "attack", "loss"))
     code, out, _ = cli("validate", board(tmp_path / "now", changed(attacked, code={"attack": now})))
     assert code == 0 and "note" not in out
-    code, out, _ = cli("validate", board(tmp_path / "then", changed(attacked, code={"attack": "0" * 64})))
+    code, out, _ = cli("validate", board(tmp_path / "then", changed(attacked, code={"attack": "class:0"})))
     assert code == 0 and "other code of loss" in out
 
 
