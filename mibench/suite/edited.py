@@ -46,14 +46,15 @@ def forget_edited(plan: Plan) -> list[str]:
 
 
 def edited_cells(plan: Plan) -> dict[Cell, list[str]]:
-    """The kinds of components that were edited, by cell."""
+    """The kinds of components that were edited without a new version, by cell."""
     edited = {}
     for cell in plan.cells:
-        code: dict[str, str] = {}
-        with suppress(OSError, ValueError, AttributeError):  # a record that is missing or broken has no code
-            code = json.loads(plan.path(cell).read_bytes()).get("code", {})
-        if kinds := [kind for kind, part in cell.parts.items() if code_changed(code.get(kind), code_digest(part))]:
-            edited[cell] = kinds
+        with suppress(OSError, ValueError, LookupError, AttributeError):  # a record that is missing or broken
+            raw = json.loads(plan.path(cell).read_bytes())
+            code, facts = raw.get("code", {}), raw["cell"]
+            same = {kind: part for kind, part in cell.parts.items() if facts[kind]["version"] == part.version}
+            if kinds := [kind for kind, part in same.items() if code_changed(code.get(kind), code_digest(part))]:
+                edited[cell] = kinds
     return edited
 
 
