@@ -77,7 +77,7 @@ class Record(Strict):
         environment: where it was computed; None where the cell failed.
         attack: privacy; None in the record of a model's samples.
         utility: how good the model's samples are; None in the record of an attack.
-        code: digest of the source of dataset, defense and attack (``mibench.plugins.code_digest``); older records have none.
+        code: digest of the source of dataset, defense and attack (``mibench.source.code_digest``); older records have none.
         packages: name and version of the package of each, or name and digest of a loose file; older records have none.
         seconds: that the cell took, training excepted.
         digest: sha256 of everything else in the record.
