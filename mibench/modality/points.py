@@ -32,19 +32,41 @@ class Points(Modality):
         return moved.view_as(x)
 
     def figure(self, panels: dict[str, Tensor]) -> Figure:
-        """The first two coordinates of 1000 points of each set, in two rows; real data is grey."""
+        """1000 points of each set, in two rows; real data is grey.
+
+        Points of one dimension are a histogram; of those of more than two the first two principal components of the held-out
+        data are drawn, which the title says.
+        """
         from matplotlib.figure import Figure
 
+        flat = {name: x.flatten(1).double() for name, x in panels.items()}
         figure = Figure(figsize=(11, 6))
         axes = figure.subplots(2, -(-len(panels) // 2), sharex=True, sharey=True, squeeze=False)
-        limit = 1.15 * panels["held out"].abs().max().item()
-        for axis, (name, x) in zip(axes.flat, panels.items(), strict=False):
-            axis.scatter(*x[:1000, :2].T, s=3, alpha=0.5, color="0.3" if name in ("members", "held out") else "C0")
-            axis.set(title=name, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+        if (d := flat["held out"].shape[1]) > 2:
+            flat, share = _principal(flat)
+            figure.suptitle(f"first two principal components of {d} dimensions, {share:.0%} of the variance")
+        limit = 1.15 * flat["held out"].abs().max().item()
+        for axis, (name, x) in zip(axes.flat, flat.items(), strict=False):
+            color = "0.3" if name in ("members", "held out") else "C0"
+            if d == 1:
+                axis.hist(x[:1000, 0].numpy(), bins=50, range=(-limit, limit), density=True, color=color)
+                axis.set(title=name, xlim=(-limit, limit), yticks=[])
+            else:
+                axis.scatter(*x[:1000].T, s=3, alpha=0.5, color=color)
+                axis.set(title=name, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         for axis in axes.flat[len(panels) :]:
             axis.axis("off")
         figure.tight_layout()
         return figure
+
+
+def _principal(panels: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """Sets of points (B, d) on the first two principal axes of those held out, and the share of variance that these have."""
+    held = panels["held out"]
+    centre = held.mean(0)
+    _, sizes, axes = torch.linalg.svd(held - centre, full_matrices=False)
+    variance = sizes.square()
+    return {name: (x - centre) @ axes[:2].T for name, x in panels.items()}, float(variance[:2].sum() / variance.sum())
 
 
 POINTS = Points()

@@ -43,6 +43,21 @@ def test_points_of_the_plane_have_neighbours():
     assert all(0 < (one - x).norm() < 1 for one in POINTS.neighbours(x, 3, generator(0, "x")))
 
 
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_a_figure_of_points_of_any_dimension(d):
+    """One dimension is a histogram; of several the title says that two principal components are drawn."""
+    x = torch.randn(300, d, generator=torch.Generator().manual_seed(0)) * torch.arange(d, 0, -1)
+    figure = POINTS.figure({"members": x, "held out": x + 3, "vp": 2 * x})
+    drawn = [bool(axis.patches if d == 1 else axis.collections) for axis in figure.axes]
+    assert drawn == [True, True, True, False]
+    title = figure.get_suptitle()
+    assert ("two principal components of 5 dimensions, 7" in title) == (d > 2) == bool(title)
+    if d > 2:
+        held, samples = (figure.axes[k].collections[0].get_offsets().std(0) for k in (1, 2))
+        np.testing.assert_allclose(held, [5, 4], rtol=0.1)
+        np.testing.assert_allclose(samples, 2 * held, rtol=1e-6)
+
+
 def test_a_figure_of_spectrograms_has_low_bands_at_the_bottom():
     items = torch.zeros(12, 1, 40, 32)
     items[:, :, 0] = 1
