@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -19,6 +20,7 @@ from mibench.cli.__init__ import COMMANDS
 from mibench.context import Context
 from mibench.diffusion.denoisers import ExactDenoiser
 from mibench.diffusion.model import Model
+from mibench.kinds import Access
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe
@@ -119,6 +121,11 @@ def test_evaluations_are_those_of_the_table(name, defense, place):
     attack.score(model, points[4:].double(), ctx)
     forwards, _, vjps = table()[name][place].partition(" + ")
     assert (model.cost.forwards, model.cost.vjps) == (2 * int(forwards), 2 * int(vjps or 0))
+
+
+def test_the_words_of_access_are_those_of_the_protocol():
+    rows = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").partition("| access |")[2].partition("\n\n")[0]
+    assert tuple(line.split("|")[1].strip() for line in rows.splitlines()[2:]) == get_args(Access)
 
 
 @pytest.mark.parametrize("line", [*commands()])
