@@ -174,6 +174,32 @@ evaluations = 5
 """
 
 
+ANOTHER_CPU = """
+datasets = ["digits:members=50,nonmembers=400,reference=200"]
+defenses = ["vp"]
+attacks = ["pia"]
+model = "fresh"
+controls = false
+utility.samples = 100
+utility.evaluations = 2
+"""
+
+
+def test_verify_on_another_cpu_asks_for_agreement(cli, tmp_path):
+    """Records and a store of another machine: other bits everywhere, and the same figures but for one."""
+    (tmp_path / "suite.toml").write_text(ANOTHER_CPU)
+    assert cli("run", tmp_path)[0] == 0
+    path = next((tmp_path / "records").rglob("pia-*.json"))
+    record = read_record(path)
+    assert record.environment.cpu and record.environment.instructions and record.environment.blas
+    other = changed(record, attack={"scores": "0" * 64}, environment=AMD)
+    value = record.attack.calibrated.auroc.value
+    for made, code, word in ((other, 0, "agrees"), (changed(other, auroc=value + 0.05), 1, "differs")):
+        write_record(path, made)
+        verified = cli("verify", tmp_path, "--sample", "9")
+        assert verified[0] == code and word in verified[1] and "AuthenticAMD" in verified[1]
+
+
 @pytest.mark.slow
 def test_verify_recomputes_and_finds_what_was_made_up(tmp_path):
     (tmp_path / "suite.toml").write_text(TINY)
