@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ def run(
     device: Device = "auto",
     workers: int = 1,
     time_limit: float | None = 86400.0,
+    again: bool = False,
 ) -> Record:
     """Run one cell, and the utility of its model, as ``mibench run`` does; return the record of the cell.
 
@@ -80,13 +82,15 @@ def run(
         device: "cpu", "cuda", or "auto" for CUDA where it is available.
         workers: jobs at a time, one torch thread each.
         time_limit: seconds for the cell and for each training; None for no limit.
+        again: whether a record is made anew that was made by other code of dataset, defense or attack at the same version;
+            otherwise it is returned, with a UserWarning.
 
     Raises:
         UsageError: a name, an option or a folder is wrong.
         MibenchError: the cell failed, with the reason.
     """
     from mibench.jobs.local import Local
-    from mibench.jobs.options import JobOptions
+    from mibench.jobs.options import Event, JobOptions
     from mibench.jobs.run import run_suite
     from mibench.results.record import read_record
     from mibench.suite.loose import loose_suite
@@ -94,8 +98,13 @@ def run(
 
     artifacts = _store(store, write=True)
     suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe, utility)
-    how = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit)
-    outcome = run_suite(suite, loose_records(artifacts.root, suite), artifacts, Local(workers), how)
+    how = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit, again=again)
+
+    def warn(event: Event) -> None:
+        if event.kind == "edited":
+            warnings.warn(event.message, stacklevel=4)
+
+    outcome = run_suite(suite, loose_records(artifacts.root, suite), artifacts, Local(workers), how, warn)
     (cell,) = (cell for cell in outcome.plan.cells if cell.attack)
     if cell in outcome.failures:
         raise MibenchError(f"{cell.title}: {outcome.failures[cell]}")

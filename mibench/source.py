@@ -34,7 +34,7 @@ def code_digest(component: Component) -> str:
     """
     parts = [component, *(value for value in vars(component).values() if isinstance(value, Component))]
     try:
-        texts = set().union(*(_texts(type(part)) for part in parts))
+        texts = set().union(*(_texts(type(part), _stamp(type(part))) for part in parts))
     except (OSError, TypeError, SyntaxError, KeyError):
         return ""
     return PREFIX + sha256("\n".join(sorted(texts)).encode())
@@ -46,8 +46,8 @@ def code_changed(old: str | None, new: str | None) -> bool:
 
 
 @cache
-def _texts(cls: type[Component]) -> frozenset[str]:
-    """What a class is made from, definition by definition."""
+def _texts(cls: type[Component], stamp: int) -> frozenset[str]:
+    """What a class is made from, definition by definition; cached until its file changes."""
     found: dict[tuple[str, str], str] = {}
     for base in cls.__mro__:
         if issubclass(base, Component) and _package(base.__module__) != "mibench":
@@ -87,8 +87,17 @@ class _Module:
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-@cache
+def _stamp(code: ModuleType | type) -> int:
+    """When its file was changed, in nanoseconds."""
+    return Path(inspect.getfile(code)).stat().st_mtime_ns
+
+
 def _read(module: ModuleType) -> _Module:
+    return _parsed(module, _stamp(module))
+
+
+@cache
+def _parsed(module: ModuleType, stamp: int) -> _Module:
     read, package = _Module(), _package(module.__name__)
     for statement in ast.parse(Path(inspect.getfile(module)).read_bytes()).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):

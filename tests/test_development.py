@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from third_party import Package
 
+import mibench
 from mibench.results.record import Record, read_record, write_record
 
 NOTE = "the code of {} has changed since {} of these records were made"
@@ -54,6 +55,12 @@ def test_an_edited_attack_is_noted_and_made_again_on_request(ran: Package) -> No
         assert after[f"late {defense}"] == before[f"late {defense}"]
     out, err = again(ran, "--again")
     assert "0 now" in out and "the code of" not in err
+
+
+def test_quiet_does_not_hide_it(ran: Package) -> None:
+    ran.edit("model.at_rest(x), 0.2)", "model.at_rest(x), 0.3)")
+    _, err = again(ran, "--quiet")
+    assert NOTE.format("attack late", 2) in err and len(err.splitlines()) == 1
 
 
 def test_each_edited_component_is_one_note(ran: Package) -> None:
@@ -109,3 +116,37 @@ def test_records_that_say_nothing_of_code_are_left_alone(ran: Package) -> None:
     ran.edit("model.at_rest(x), 0.2)", "model.at_rest(x), 0.3)")
     out, err = again(ran, "--again")
     assert "0 now" in out and "the code of" not in err
+
+
+LOOSE = '''from mibench import Attack, hookimpl
+
+
+class Size(Attack):
+    """The size of a sample."""
+
+    name = "size"
+    published = "x"
+
+    def score(self, model, x, ctx):
+        return {"x": x.flatten(1).norm(dim=1)}
+
+
+@hookimpl
+def mibench_attacks():
+    return [Size]
+'''
+
+
+def test_in_python_an_edit_is_a_warning(tmp_path: Path) -> None:
+    """Even in the session that has loaded the file before."""
+    file = tmp_path / "size.py"
+    file.write_text(LOOSE)
+    cell = {"dataset": "digits:members=20,nonmembers=40,reference=200", "model": "exact", "plugins": (file,)}
+    small = {"samples": 100, "evaluations": 2}
+    first = mibench.run("vp", "size", **cell, utility=small)
+    file.write_text(LOOSE.replace("x.flatten(1).norm", "-1.0 * x.flatten(1).norm"))
+    with pytest.warns(UserWarning, match=r"attack size has changed .* again=True"):
+        assert mibench.run("vp", "size", **cell, utility=small) == first
+    second = mibench.run("vp", "size", **cell, utility=small, again=True)
+    assert first.attack and second.attack
+    assert second.attack.settings["x"][1] == pytest.approx(1 - first.attack.settings["x"][1])

@@ -22,7 +22,7 @@ class ProgressDisplay:
     """Prints events on standard error; a context manager.
 
     Args:
-        quiet: whether only failures are shown.
+        quiet: whether only failures and edited code are shown.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -38,7 +38,7 @@ class ProgressDisplay:
 
     def on_event(self, event: Event) -> None:
         """Show an event; the same note, or reason of a failure, is shown once."""
-        if self.quiet and event.kind != "failed":
+        if self.quiet and event.kind not in ("failed", "edited"):
             return
         left = f", {duration(event.seconds_left)} left" if event.seconds_left is not None else ""
         left = left if event.finished < event.total else ""

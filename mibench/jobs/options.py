@@ -11,7 +11,7 @@ from mibench.suite.cells import Cell
 
 __all__ = ["Event", "EventKind", "JobOptions", "OnEvent"]
 
-EventKind = Literal["begin", "stale", "trained", "progress", "note", "done", "failed"]
+EventKind = Literal["begin", "stale", "edited", "trained", "progress", "note", "done", "failed"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Event:
     """Something that happened in a run.
 
     Attributes:
-        kind: "begin" (of the run), "stale" (the cell's record is out of date), "trained" (the cell's model is stored),
+        kind: "begin" (of the run), "stale" (the cell's record is out of date), "edited" (records that are used were made by
+            other code), "trained" (the cell's model is stored),
             "progress" (of a job that computes the cell, or its model), "note", "done" or "failed".
         cell: None where it concerns no single cell.
         message: why it failed or is stale, the text of a note, or for progress the kind of job, "models" or "measure".

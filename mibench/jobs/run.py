@@ -83,7 +83,7 @@ def run_suite(
         engine.prepare()
     plan = _plan(suite, records, store, options)
     for line in forget_edited(plan) if options.again else edit_notes(plan):
-        on_event(Event("note", message=line))
+        on_event(Event("note" if options.again else "edited", message=line))
     missing = _cells_to_compute(plan, on_event)
     existing = next(folder for folder in (records, *records.parents) if folder.exists())
     if missing and not os.access(existing, os.W_OK):

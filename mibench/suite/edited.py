@@ -16,8 +16,8 @@ __all__ = ["edit_notes", "edited_cells", "forget_edited"]
 def edit_notes(plan: Plan) -> list[str]:
     """One line for each component that was edited since records of the plan were made, with what to do about it."""
     return [
-        f"the code of {component} has changed since {count} of these records were made; `mibench run … --again` makes them "
-        "anew, or raise its version"
+        f"the code of {component} has changed since {count} of these records were made; --again (in Python again=True) "
+        "makes them anew, or raise its version"
         for component, count in _counts(edited_cells(plan)).items()
     ]
 
