@@ -115,6 +115,13 @@ def test_a_record_of_another_version_is_not_made_again(cli, board):
         assert code == 1 and "version 99 of attack pia" in err and err.count("\n") == 1
 
 
+def test_a_record_of_other_code_is_noted(cli, board, in_process, tmp_path):
+    path = next(board.rglob("pia-*.json"))
+    changed(path, code__attack="class:" + "0" * 64)
+    code, _, err = cli("run", "--record", path, "--store", tmp_path / "new")
+    assert code == 0 and "the code of attack pia has changed" in err
+
+
 def test_verify_takes_a_record(cli, board, in_process):
     path = next(board.rglob("pia-*.json"))
     code, out, _ = cli("verify", path)

@@ -54,7 +54,7 @@ def test_every_command_has_help(cli):
             "goes into quotes of its own",
         ),
         (["run", "quick", "--record", "x.json", "--seed", "1"], "leave out suite, --seed"),
-        (["run", "--record", "x.json", "--dry-run"], "leave out --dry-run"),
+        (["run", "--record", "x.json", "--dry-run", "--again"], "leave out --dry-run, --again"),
         (["completion", "tcsh"], "invalid choice"),
         (["export", "--format", "xlsx"], "invalid choice"),
         (["run", "--plugin", "nowhere.py", "--defense", "vp", "--attack", "pia"], "no such file"),

@@ -159,15 +159,21 @@ def _make_again(args: argparse.Namespace, engine: Engine, options: JobOptions) -
     from mibench.jobs.stop import Stop
     from mibench.plugins import load
     from mibench.results.record import read_record
+    from mibench.source import code_changed, code_digest
     from mibench.suite.plan import Plan
     from mibench.suite.recorded import cell_of
 
     given = ["suite"] if args.suite else []
     given += [f"--{name}" for name in ("defense", "attack", *CELL_FLAGS, "shard") if getattr(args, name) is not None]
-    if given or args.dry_run:
-        raise UsageError(f"--record says what to run; leave out {', '.join(given) or '--dry-run'}")
+    given += [f"--{name}" for name in ("dry-run", "again") if getattr(args, name.replace("-", "_"))]
+    if given:
+        raise UsageError(f"--record says what to run; leave out {', '.join(given)}")
     old = read_record(Path(args.record))
     cell, store = cell_of(old, load(options.plugins)), open_store(args)
+    for kind, part in cell.parts.items():
+        if code_changed(old.code.get(kind), code_digest(part)) and not args.quiet:
+            text = f"the code of {kind} {part.name} has changed since the record was made"
+            print(f"note     {text}; `mibench verify` computes everything from scratch", file=sys.stderr)
     plan = Plan([cell], store.root / "records" / old.key[:12], store)
     with Stop() as stop, ProgressDisplay(args.quiet) as display:
         (result,) = repeat({cell: old}, plan, engine, options, display.on_event, stop)
