@@ -37,7 +37,9 @@ from mibench.suite.cells import Cell
 from mibench.suite.suite import load_suite, plan_cells
 
 TOLERANCE = 0.01
-ATTACKS = "blind loss secmi pia likelihood pian sima pfami rediffuse nn loss-vector quantile lira rmia secmi+filter"
+ATTACKS = (
+    "blind loss secmi pia likelihood pian sima pfami rediffuse nn loss-vector quantile lira rmia secmi+filter adaptive"
+)
 SILENT = Report(*[lambda *values: None] * 5)
 
 Found = tuple[bool, float, float]
