@@ -26,6 +26,7 @@ for _entry, _package, _ in installed():  # bundled plugins are imported once, be
     if _package == "mibench":
         with contextlib.suppress(Exception):  # each job reports the error itself
             _entry.load()
+installed.cache_clear()  # a package may be installed before a worker is forked
 
 
 def main(job: JobSpec, pipe: int) -> None:

@@ -100,3 +100,11 @@ def test_a_worker_that_is_lost_after_its_last_record_costs_nothing(tmp_path):
     assert {state for state, _ in plan.states()} == {"done"}
     done = [event for event in events if event.kind == "done"]
     assert [(event.finished, event.total) for event in done] == [(1, 2), (2, 2)]
+
+
+def test_a_package_that_is_installed_after_the_first_job_is_seen(request):
+    Local().prepare()
+    package = request.getfixturevalue("package")
+    words = "--defense calm --attack direct --dataset digits:members=20,nonmembers=40,reference=200 --model exact"
+    code, out, err = package.run("run", *words.split(), "--samples", "100")
+    assert code == 0 and "2 of 2 cells done, 2 now" in out, err
