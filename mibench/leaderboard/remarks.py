@@ -7,7 +7,7 @@ from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import Control, blind_attacks
 from mibench.results.validate import disagreements
 
-__all__ = ["doubts", "status", "warnings"]
+__all__ = ["doubts", "own_steps", "rounding", "status", "warnings"]
 
 
 def doubts(board: Board, name: str) -> list[str]:
@@ -105,4 +105,21 @@ def own_steps(board: Board, dataset: str) -> str:
     return (
         "The exact and the fresh model are made from a defense's process alone. They are no control of what else a "
         f"defense replaces: {'; '.join(parts)}."
+    )
+
+
+def rounding(board: Board, dataset: str) -> str:
+    """Which settings the records leave out since their ranks rest on rounding; "" for none."""
+    most: dict[tuple[str, str], int] = {}
+    for kind, view in ((kind, board.at(kind)) for kind in dict.fromkeys((board.model_kind, "exact", "fresh"))):
+        for defense in view.defenses(dataset):
+            for attack in view.attacks(dataset):
+                for metrics in view.metrics(dataset, defense, attack).values():
+                    most[attack, kind] = max(most.get((attack, kind), 0), len(metrics.unstable))
+    parts = [f"`{attack}` (up to {count} on {kind} models)" for (attack, kind), count in most.items() if count]
+    return (
+        "Settings are left out where a change of the sample in its last bit reorders the scores: of "
+        f"{', '.join(parts)}."
+        if parts
+        else ""
     )
