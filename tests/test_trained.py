@@ -1,5 +1,6 @@
 """Small trained models leak what they must, and generate: fixed seeds, wide margins."""
 
+import pytest
 import torch
 
 from mibench.context import Context
@@ -43,6 +44,7 @@ def test_vp_on_the_swiss_roll_leaks():
     assert best("pia", model, data) >= 0.9
 
 
+@pytest.mark.slow
 def test_the_sufficient_parameterisation_trains_hold3():
     model, data = trained("digits", "hold3:parameterisation=sufficient", steps=1500)
     assert best("pia", model, data) >= 0.9

@@ -23,6 +23,7 @@ torch.set_num_threads(1)
 DEFENSES = {"vp": VP(), "ve": VE(), "cld": CLD(), **{f"hold{n}": HOLD(order=n) for n in range(1, 5)}}
 
 
+SLOW = pytest.mark.slow
 PROCESSES = {name: defense.process() for name, defense in DEFENSES.items()}  # shared, since a process caches its grids
 
 
@@ -69,7 +70,7 @@ def closed_form(model: Model, u: Tensor) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("name", list(PROCESSES))
+@pytest.mark.parametrize("name", [*(name for name in PROCESSES if name != "hold4"), pytest.param("hold4", marks=SLOW)])
 def test_gaussian_data_has_its_density(name: str) -> None:
     """Within 1e-3 nats, in one and two dimensions, though the model takes the variance of the data to be .25."""
     for deviations in ([1.0], [0.4, 1.3]):
@@ -103,7 +104,7 @@ def test_adaptive_steps_agree(name: str) -> None:
     assert torch.equal(got[1:2], log_density(model, u[1:2], *unit, 2, tolerance=1e-6))
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "hold1", "hold2", "hold4"])
+@pytest.mark.parametrize("name", ["vp", "ve", "hold1", "hold2", pytest.param("hold4", marks=SLOW)])
 def test_error_shrinks_with_the_number_of_evaluations(name: str) -> None:
     """Of third order, in the end; four times as many evaluations bring a factor of 8 at least."""
     model = gaussian(name, [1.0])

@@ -52,6 +52,10 @@ PROCESSES = {name: defense.process() for name, defense in BUNDLED.items()} | {
     ),
 }
 EVERY = pytest.mark.parametrize("process", list(PROCESSES.values()), ids=list(PROCESSES))
+FLOWS = pytest.mark.parametrize(  # the flow of the last one takes long
+    "process",
+    [pytest.param(p, id=name, marks=[pytest.mark.slow] * (name == "order-5-complex")) for name, p in PROCESSES.items()],
+)
 
 
 def integrated(process: LinearSDE, tau: float) -> tuple[np.ndarray, np.ndarray]:
@@ -347,7 +351,7 @@ FLOW = 2e-6  # fourth-order Magnus steps of 1/24 in log τ: 5e-7 at worst, for o
 PAIRS = [(1e-3, 1.0), (0.05, 0.06), (0.9, 0.1)]
 
 
-@EVERY
+@FLOWS
 @pytest.mark.parametrize(("start", "end"), PAIRS)
 def test_flow_moves_the_covariance(process: LinearSDE, start: float, end: float) -> None:
     """Ψ Σ(t0) Ψᵀ = Σ(t1), in units of the standard deviations at t1."""
@@ -359,7 +363,7 @@ def test_flow_moves_the_covariance(process: LinearSDE, start: float, end: float)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-7 if process is PROCESSES["order-5-complex"] else 2e-8)
 
 
-@EVERY
+@FLOWS
 def test_flow_composes_and_reverses(process: LinearSDE) -> None:
     """Ψ(c, b) Ψ(b, a) = Ψ(c, a) and Ψ(a, b) Ψ(b, a) = I, whitened at both ends."""
     a, b, c = (x * process.horizon for x in (0.01, 0.2, 0.8))
@@ -477,7 +481,7 @@ def test_long_horizons_end_in_the_prior(defense: CLD | VP | HOLD) -> None:
 @pytest.mark.parametrize("options", [{"order": 8}, {"order": 6, "t_min": 1e-5}, {"order": 6, "aux_variance": 0.0}])
 def test_states_that_double_precision_cannot_hold_are_refused(options: dict[str, float]) -> None:
     """The kernel is exact at any order, but q_0 is rounded to 1e-16 of itself: noise below that is lost."""
-    with pytest.raises(MibenchError, match=r"rounding the state .* raise t_min"):
+    with pytest.raises(MibenchError, match=r"rounding a state .* raise t_min"):
         Model(HOLD(**options).process(), ExactDenoiser(torch.zeros(1, 2)), (2,))
     Model(HOLD(**(options | {"t_min": 0.1})).process(), ExactDenoiser(torch.zeros(1, 2)), (2,))
 

@@ -125,7 +125,7 @@ BAD = {
     "says-goodbye": "it called sys.exit(0)",
     "exits-with-one": "the worker ended with exit code 1 without a result",
     "segfaults": "the worker was killed by signal 11 (Segmentation fault) without a result",
-    "is-killed": "the worker was killed by signal 9, often for memory, without a result",
+    "is-killed": "the worker was killed by signal 9, often because memory ran out, without a result",
     "hangs": "it took more than the time limit of 15 s and was stopped",
     "asks-for-too-much": "out of memory: RuntimeError",
 }

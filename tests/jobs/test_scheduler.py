@@ -198,7 +198,7 @@ def test_checkpoints_controls_and_shadow_models(suite, tmp_path, mibench):
 WRONG = {
     "raises": "RuntimeError: on purpose",
     "exits": "the worker ended with exit code 0 without a result",
-    "killed": "the worker was killed by signal 9, often for memory, without a result",
+    "killed": "the worker was killed by signal 9, often because memory ran out, without a result",
     "nan": "attack nan, setting 'x': a score is NaN or infinite",
     "infinite": "attack infinite, setting 'x': a score is NaN or infinite",
     "misshapen": "attack misshapen, setting 'x': expected a tensor of shape (60,), got (60, 1)",
@@ -230,7 +230,7 @@ def test_misbehaving_attacks_cost_their_own_cell_and_the_board_says_so(suite, tm
     assert "4 done, 10 failed" in status and WRONG["nan"] in status
 
     assert mibench("validate", suite, "--plugin", plugin).code == 0
-    assert mibench("leaderboard", suite).code == 0
+    assert mibench("leaderboard", suite, "--plugin", plugin).code == 0
     page = page_of(suite)
     assert "4 of 14 cells are done." in page and "**10 cells failed**" in page.partition("## digits")[0]
     for name, reason in WRONG.items():
@@ -240,7 +240,7 @@ def test_misbehaving_attacks_cost_their_own_cell_and_the_board_says_so(suite, tm
     plugin.write_text(textwrap.dedent(PLUGIN).replace("good * torch.nan", "good").replace("good[:, None]", "good"))
     mended = mibench("run", suite, "--plugin", plugin)
     assert mended.code == 1 and "6 of 14 cells done, 2 now, 8 failed" in mended.out
-    mibench("leaderboard", suite)
+    mibench("leaderboard", suite, "--plugin", plugin)
     page = page_of(suite)
     assert "| `nan` | ." in page and "| `misshapen` | ." in page and "**8 cells failed**" in page
 
@@ -268,7 +268,7 @@ def test_a_model_that_cannot_be_made_fails_its_cells(suite, tmp_path, mibench):
     assert mibench("run", suite, "--plugin", plugin).code == 1
     records = [read_record(path) for path in (suite / "records").rglob("*.json")]
     assert len(records) == 3 and all("broken · seed 0 cannot be trained" in record.reason for record in records)
-    assert mibench("leaderboard", suite).code == 0
+    assert mibench("leaderboard", suite, "--plugin", plugin).code == 0
     assert "| failed[^1] | failed[^1] | failed[^1] |" in page_of(suite)
     assert "3 failed" in mibench("status", suite, "--plugin", plugin).out
     assert mibench("validate", suite, "--plugin", plugin).code == 0
