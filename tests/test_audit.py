@@ -103,7 +103,7 @@ class _Bomb:
 def test_a_pickle_in_the_store_is_corrupt(tmp_path):
     import json
 
-    from mibench.results.store import _seal
+    from mibench.results.store import seal
 
     store = Store(tmp_path)
     raw = pickle.dumps(_Bomb())
@@ -113,6 +113,6 @@ def test_a_pickle_in_the_store_is_corrupt(tmp_path):
     import hashlib
 
     meta = {"digest": hashlib.sha256(raw).hexdigest()}
-    (folder / "meta.json").write_text(json.dumps(meta | {"seal": _seal(meta)}))
+    (folder / "meta.json").write_text(json.dumps(meta | {"seal": seal(meta)}))
     with pytest.raises(MibenchError, match="was corrupt"):
         store.load("models", "a" * 64)

@@ -17,7 +17,7 @@ from mibench.files import replacing, sha256, write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KINDS", "Store", "default_root"]
+__all__ = ["KINDS", "Store", "default_root", "seal"]
 
 KINDS = ("models", "partials", "scores", "samples", "features")
 FORMAT = 1
@@ -97,7 +97,7 @@ class Store:
         try:
             meta = json.loads((self.folder(kind, key) / "meta.json").read_bytes())
             body = {k: v for k, v in meta.items() if k != "seal"}
-            if meta["seal"] != _seal(body) or not isinstance(meta["digest"], str):
+            if meta["seal"] != seal(body) or not isinstance(meta["digest"], str):
                 raise ValueError("its facts were changed")
             return body
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -136,7 +136,7 @@ class Store:
 
         raw = save({name: value.contiguous().cpu() for name, value in tensors.items()})
         meta = {**meta, "digest": sha256(raw)}
-        facts = json.dumps({**meta, "seal": _seal(meta)}, indent=1, allow_nan=False).encode()
+        facts = json.dumps({**meta, "seal": seal(meta)}, indent=1, allow_nan=False).encode()
         try:
             with TemporaryDirectory(
                 dir=self.root / kind, prefix=f".making-{key}-", ignore_cleanup_errors=True
@@ -180,5 +180,6 @@ class Store:
         return MibenchError(f"{folder} was corrupt ({why}) and is set aside as {aside.name}; run again to remake it")
 
 
-def _seal(meta: dict[str, Any]) -> str:
+def seal(meta: dict[str, Any]) -> str:
+    """The sha256 of an artifact's facts, by which an edit of them is noticed."""
     return sha256(json.dumps(meta, sort_keys=True).encode())
