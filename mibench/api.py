@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mibench.components import Attack, Dataset
 from mibench.defenses import Defense
 from mibench.errors import MibenchError, UsageError
-from mibench.kinds import ModelKind
+from mibench.kinds import Device, ModelKind
 from mibench.names import build
 from mibench.plugins import load
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mibench.diffusion.model import Model
-    from mibench.jobs.engine import Device
     from mibench.results.figures import AttackMetrics
     from mibench.results.record import Record
     from mibench.results.store import Store
@@ -96,6 +95,7 @@ def run(
     from mibench.suite.loose import loose_suite
     from mibench.suite.suite import loose_records
 
+    _check(device, workers, time_limit, plugins)
     artifacts = _store(store, write=True)
     suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe, utility)
     how = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit, again=again)
@@ -109,6 +109,22 @@ def run(
     if cell in outcome.failures:
         raise MibenchError(f"{cell.title}: {outcome.failures[cell]}")
     return read_record(outcome.plan.path(cell))
+
+
+def _check(device: Any, workers: Any, time_limit: Any, plugins: Any) -> None:
+    """Refuse what the command line would refuse.
+
+    Raises:
+        UsageError: naming the argument.
+    """
+    if device not in get_args(Device):
+        raise UsageError(f"device {device!r}: give one of {', '.join(get_args(Device))}")
+    if not isinstance(workers, int) or not 1 <= workers <= 1024:
+        raise UsageError(f"workers {workers!r}: give a number from 1 to 1024")
+    if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
+        raise UsageError(f"time_limit {time_limit!r}: give seconds above 0, or None")
+    if isinstance(plugins, (str, Path)):
+        raise UsageError(f"plugins {str(plugins)!r}: give a tuple of files, such as ({str(plugins)!r},)")
 
 
 def roc(record: Any) -> tuple[Array, Array]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Access", "Grid", "Method", "ModelKind", "ShadowKind", "Tier"]
+__all__ = ["Access", "Device", "Grid", "Method", "ModelKind", "ShadowKind", "Tier"]
 
 Access = Literal["data", "samples", "network", "gradients", "weights"]
 """What an attack needs of the model; each includes those before it."""
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where jobs compute."""
 
 Tier = Literal["data", "samples", "network", "weights", "shadows"]
 """What an attacker must have."""

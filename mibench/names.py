@@ -18,12 +18,18 @@ __all__ = ["build", "did_you_mean", "options", "split_list", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
+LONGEST_LIST = 180
+"""Characters; a longer list of names would be cut."""
+
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Say "; did you mean 'x'?" where a known name is close, else the known names."""
+    """Say "; did you mean 'x'?" where a known name is close, else the known names if they fit into a line."""
     names = sorted(known)
-    close = difflib.get_close_matches(wrong, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    close = difflib.get_close_matches(wrong.lower(), names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    listed = ", ".join(names)
+    return f"; known: {listed}" if len(listed) <= LONGEST_LIST else "; `mibench ls` lists all names"
 
 
 def split_list(text: str) -> list[str]:

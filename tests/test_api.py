@@ -112,3 +112,11 @@ def test_options_by_name_and_as_text_are_the_same_suite():
     names = [SMALL], ["vp"], ["pia"], [0]
     text = loose_suite(*names, recipe="steps=20,width=16,augment=flip", utility="samples=200")
     assert text == loose_suite(*names, recipe={"steps": 20, "width": 16, "augment": "flip"}, utility={"samples": 200})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"device": "tpu"}, {"workers": 0}, {"time_limit": "30m"}, {"time_limit": -1}, {"plugins": "good.py"}]
+)
+def test_wrong_arguments_are_refused_before_anything_runs(wrong):
+    with pytest.raises(mibench.UsageError, match=next(iter(wrong))):
+        mibench.run("vp", "pia", model="exact", **wrong)

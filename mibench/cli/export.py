@@ -25,8 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=["csv", "json", "parquet"],
-        default="csv",
-        help="a row per record, a column per figure (default: csv)",
+        help="a row per record, a column per figure (default: as the file ends, else csv)",
     )
     parser.add_argument("--out", default="-", metavar="FILE", help="file to write; - is standard output (default: -)")
 
@@ -37,9 +36,13 @@ def main(args: argparse.Namespace) -> int:
     from mibench.leaderboard.frame import rows_of
     from mibench.results.folder import read_folder
 
+    ending = Path(args.out).suffix.removeprefix(".")
+    wanted = args.format or (ending if ending in FORMATS else "csv")
+    if ending in FORMATS and ending != wanted:
+        raise UsageError(f"--out {args.out} ends as {ending}, but --format is {wanted}; leave one of them out")
     places = dict.fromkeys(folder for suite in args.suite or [None] for folder in folders(suite))
     rows = [row for place in places for row in rows_of(read_folder(place), place)]
-    content = FORMATS[args.format](rows)
+    content = FORMATS[wanted](rows)
     if args.out == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(content)

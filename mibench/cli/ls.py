@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mibench.cli.common import add_json, add_plugins, print_json
@@ -49,13 +50,16 @@ def _chosen(registry: Registry, what: str | None) -> dict[str, list[type[Compone
     Raises:
         UsageError: where it is neither a kind nor a name.
     """
-    from mibench.names import did_you_mean
+    from mibench.names import build, did_you_mean
 
     known = registry.components
     kinds = {f"{kind}s": kind for kind in known}
     if what is None or what in kinds:
         return {kind: list(known[kind].values()) for kind in known if what in (None, f"{kind}s")}
-    found = {kind: [named[what]] for kind, named in known.items() if what in named}
+    found: dict[str, list[type[Component]]] = {}
+    for kind in known:
+        with suppress(UsageError):
+            found[kind] = [type(build(registry, kind, what))]
     if not found:
         names = [*kinds, *(name for named in known.values() for name in named)]
         raise UsageError(f"there is no dataset, defense or attack {what!r}{did_you_mean(what, names)}")

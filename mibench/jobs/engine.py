@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from mibench.jobs.messages import JobSpec, Message
+from mibench.kinds import Device
 
-__all__ = ["POLL", "Device", "Engine"]
+__all__ = ["POLL", "Engine"]
 
-Device = Literal["auto", "cpu", "cuda"]
 POLL = 0.5
 """Seconds that ``Engine.wait`` waits at most."""
 

@@ -17,10 +17,11 @@ from types import ModuleType
 from typing import Any
 
 from mibench.errors import UsageError
-from mibench.jobs.engine import POLL, Device
+from mibench.jobs.engine import POLL
 from mibench.jobs.guard import main as run_guard
 from mibench.jobs.memory import memory_left, memory_used
 from mibench.jobs.messages import Ended, JobSpec, Lost, Message, decode
+from mibench.kinds import Device
 
 __all__ = ["Local", "RunningJob"]
 

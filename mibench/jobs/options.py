@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mibench.jobs.engine import Device
+from mibench.kinds import Device
 from mibench.suite.cells import Cell
 
 __all__ = ["Event", "EventKind", "JobOptions", "OnEvent"]

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 from mibench.errors import MibenchError, UsageError
-from mibench.jobs.engine import POLL, Device
+from mibench.jobs.engine import POLL
 from mibench.jobs.local import Local
 from mibench.jobs.messages import Ended, JobSpec, Lost, Message
+from mibench.kinds import Device
 
 __all__ = ["Cluster"]
 
