@@ -108,7 +108,15 @@ def until(condition, seconds=200):
 
 
 def gone(pids):
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    """Whether no process of these numbers runs any more; one that has ended may wait for its parent."""
+
+    def runs(pid):
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(runs(pid) for pid in pids)
 
 
 def sound(root):
