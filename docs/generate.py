@@ -247,7 +247,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "record": record_tables,
     "controls": control_table,
     "columns": lambda: "\n".join(
-        ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in COLUMNS.items())]
+        [
+            "| column | type | meaning |",
+            "|---|---|---|",
+            *(f"| `{name}` | {kind} | {text} |" for name, (kind, text) in COLUMNS.items()),
+        ]
     ),
 }
 

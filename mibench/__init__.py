@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mibench.errors import MibenchError, NotApplicable, UsageError
     from mibench.file_datasets import FileDataset
     from mibench.hookspecs import hookimpl
-    from mibench.leaderboard.frame import records
+    from mibench.leaderboard.records import records
     from mibench.modality import IMAGE, MEL, POINTS, Modality
     from mibench.recipe import Recipe
     from mibench.results.record import Record
@@ -79,7 +79,7 @@ _HOMES = {
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
     "mibench.file_datasets": ("FileDataset",),
     "mibench.hookspecs": ("hookimpl",),
-    "mibench.leaderboard.frame": ("records",),
+    "mibench.leaderboard.records": ("records",),
     "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),
     "mibench.recipe": ("Recipe",),
     "mibench.results.record": ("Record",),

@@ -208,13 +208,24 @@ def test_export_as_json_keeps_whole_numbers_whole(exact_suite):
 def test_export_says_what_to_install(cli, exact_suite, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     code, _, err = cli("export", exact_suite.folder, "--format", "parquet")
-    assert code == 1 and "pip install pyarrow" in err and err.count("\n") == 1
+    assert code == 1 and "pip install 'mibench[parquet]'" in err and err.count("\n") == 1
 
 
 def test_export_to_parquet(cli, exact_suite, tmp_path):
     pytest.importorskip("pyarrow")
-    assert cli("export", exact_suite.folder, "--format", "parquet", "--out", tmp_path / "x.parquet")[0] == 0
-    assert len(pd.read_parquet(tmp_path / "x.parquet")) == 3
+    assert cli("export", exact_suite.folder, "--out", tmp_path / "x.parquet")[0] == 0
+    frame = mibench.records(exact_suite.folder).drop(columns="record")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "x.parquet"), frame)
+
+
+def test_parquet_files_of_all_suites_have_the_same_types(cli, exact_suite, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "suite.toml").write_text('datasets = ["digits"]\ndefenses = ["vp"]\nattacks = ["pia"]\n')
+    schemas = []
+    for folder in (exact_suite.folder, tmp_path):
+        assert cli("export", folder, "--out", tmp_path / "x.parquet")[0] == 0
+        schemas.append(parquet.read_schema(tmp_path / "x.parquet"))
+    assert schemas[0] == schemas[1] and "null" not in map(str, schemas[0].types)
 
 
 def test_export_to_a_place_that_cannot_be_written(cli, exact_suite, tmp_path):

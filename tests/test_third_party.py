@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
 import pytest
-from third_party import Package
+from third_party import Package, forget
+
+import mibench
 
 CALM, BRISK = "| `calm`", "| `brisk`"
 
@@ -107,6 +110,60 @@ def test_records_beside_the_list_are_counted_and_marked(ran: Package) -> None:
         "\n| `late`[^1] | " in page and "\n| `direct` | " in page and "[^1]: It is not in the suite's list.\n" in page
     )
     assert "2 records are unlisted: attack late" in check(ran)
+
+
+def test_a_frame_holds_no_stale_record_unless_asked(ran: Package) -> None:
+    forget()
+    before = mibench.records(ran.suite)
+    assert set(before[before.attack != "late"].current) == {"yes"} and len(before) == 6
+    assert set(before[before.attack == "late"].current) == {"unlisted"}
+    ran.set_version("direct", 2)
+    forget()
+    reason = "attack direct was at version 1 and is now at 2"
+    with pytest.warns(
+        UserWarning, match=rf"suite: 2 records are stale and left out: {reason} \(2\)\. Run `mibench run"
+    ):
+        frame = mibench.records(ran.suite)
+    assert "direct" not in set(frame.attack) and len(frame) == 4
+    everything = mibench.records(ran.suite, current_only=False)
+    assert len(everything) == 6 and set(everything[everything.attack == "direct"].current) == {"stale"}
+    assert list(everything[everything.attack != "direct"].path) == list(frame.path)
+
+
+def test_a_table_holds_no_stale_record_unless_asked(ran: Package) -> None:
+    ran.set_version("direct", 2)
+    code, out, err = ran.run("export", ran.suite)
+    assert code == 0 and "direct" not in out and len(out.splitlines()) == 1 + 4
+    assert "2 records are stale and left out: attack direct was at version 1" in err and "--all" in err
+    code, out, err = ran.run("export", ran.suite, "--all", "--format", "json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "") and [row["current"] for row in rows if row["attack"] == "direct"] == ["stale"] * 2
+
+
+def test_what_a_suite_does_not_ask_for_is_in_a_frame_only_if_asked(ran: Package) -> None:
+    suite = ran.suite / "suite.toml"
+    suite.write_text("seeds = [1]\n" + suite.read_text())
+    forget()
+    with pytest.warns(UserWarning, match="does not ask for are left out: 6 of another seed"):
+        assert mibench.records(ran.suite).empty
+    assert set(mibench.records(ran.suite, current_only=False).current) == {"excluded"}
+
+
+def test_records_of_an_uninstalled_package_are_marked_in_a_frame(listed: Package) -> None:
+    file = listed.suite / "acme_file.py"
+    file.write_text(listed.module.read_text())
+    listed.remove()
+    forget()
+    with pytest.warns(
+        UserWarning, match="4 records could not be checked and may be stale: attack direct, defense brisk"
+    ):
+        frame = mibench.records(listed.suite)
+    assert len(frame) == 4 and set(frame.current) == {"unknown"}
+    assert set(mibench.records(listed.suite, plugins=(file,)).current) == {"yes"}
+    code, out, err = listed.run("export", listed.suite)
+    assert code == 0 and out.count(",unknown,") == 4 and "could not be checked" in err
+    code, out, err = listed.run("export", listed.suite, "--plugin", file)
+    assert (code, err) == (0, "") and out.count(",yes,") == 4
 
 
 def test_what_was_made_by_an_uninstalled_package_is_unknown(listed: Package) -> None:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mibench.cli.common import SUITE
+from mibench.cli.common import SUITE, add_plugins
 from mibench.cli.leaderboard import folders
-from mibench.errors import MibenchError, UsageError
+from mibench.errors import MibenchError, UsageError, one_line
 
 __all__ = ["arguments", "main"]
 
@@ -27,21 +27,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=["csv", "json", "parquet"],
         help="a row per record, a column per figure (default: as the file ends, else csv)",
     )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="keep the records that are stale or that the suite does not ask for; the column `current` tells them apart",
+    )
     parser.add_argument("--out", default="-", metavar="FILE", help="file to write; - is standard output (default: -)")
+    add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Write what ``mibench.records`` gives, without the records themselves."""
     from mibench.files import replacing
     from mibench.leaderboard.frame import rows_of
-    from mibench.results.folder import read_folder
+    from mibench.leaderboard.records import choose, notes
+    from mibench.plugins import load
+    from mibench.results.known import Known
+    from mibench.suite.suite import load_suite
 
     ending = Path(args.out).suffix.removeprefix(".")
     wanted = args.format or (ending if ending in FORMATS else "csv")
     if ending in FORMATS and ending != wanted:
         raise UsageError(f"--out {args.out} ends as {ending}, but --format is {wanted}; leave one of them out")
     places = dict.fromkeys(folder for suite in args.suite or [None] for folder in folders(suite))
-    rows = [row for place in places for row in rows_of(read_folder(place), place)]
+    known, rows = Known.of(load(tuple(args.plugin))), []
+    for place in places:
+        found, selection = choose(load_suite(str(place)), known, not args.all)
+        rows += rows_of(found, selection, place)
+        for note in [] if args.all else notes(selection, place, "--all"):
+            print(f"note: {one_line(note)}", file=sys.stderr)
     content = FORMATS[wanted](rows)
     if args.out == "-":
         sys.stdout.flush()
@@ -57,8 +71,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _csv(rows: Rows) -> bytes:
+    from mibench.leaderboard.frame import types_of
+
     text = io.StringIO()
-    writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+    writer = csv.DictWriter(text, types_of(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -69,13 +85,22 @@ def _json(rows: Rows) -> bytes:
 
 
 def _parquet(rows: Rows) -> bytes:
+    from mibench.leaderboard.frame import types_of
+
     try:
-        from pyarrow import BufferOutputStream, Table
+        import pyarrow
         from pyarrow.parquet import write_table
     except ImportError:
-        raise MibenchError("Parquet files need pyarrow; run `pip install pyarrow`, or choose --format csv") from None
-    sink = BufferOutputStream()
-    write_table(Table.from_pylist(rows), sink)
+        raise MibenchError("Parquet needs pyarrow: pip install 'mibench[parquet]', or choose --format csv") from None
+    types = {
+        "text": pyarrow.string(),
+        "integer": pyarrow.int64(),
+        "number": pyarrow.float64(),
+        "boolean": pyarrow.bool_(),
+    }
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in types_of(rows).items()])
+    sink = pyarrow.BufferOutputStream()
+    write_table(pyarrow.Table.from_pylist(rows, schema), sink)
     return bytes(sink.getvalue().to_pybytes())
 
 

@@ -101,7 +101,10 @@ def _run(
     with Stop() as stop, ProgressDisplay(args.quiet) as display:
         outcome = run_suite(suite, records, store, engine, options, display.on_event, stop)
     seconds, failed = time.monotonic() - began, len(outcome.failures)
-    (_print_json if args.json else _print_outcome)(outcome, seconds, args)
+    if args.json:
+        _print_json(outcome, seconds, suite, options)
+    else:
+        _print_outcome(outcome, seconds, args)
     if failed:
         print(
             "run the same command again to retry the cells that failed; `mibench log CELL` prints what their jobs printed",
@@ -121,16 +124,20 @@ def _print_outcome(outcome: Outcome, seconds: float, args: argparse.Namespace) -
     print(f"{cells - failed} of {cells} cells done, {computed} now, {failed} failed, {seconds:.0f} s")
 
 
-def _print_json(outcome: Outcome, seconds: float, args: argparse.Namespace) -> None:
+def _print_json(outcome: Outcome, seconds: float, suite: Suite, options: JobOptions) -> None:
     """The counts, and the figures of every cell."""
     from mibench.leaderboard.frame import rows_of
+    from mibench.leaderboard.selection import select
+    from mibench.plugins import load
+    from mibench.results.known import Known
     from mibench.results.record import read_record
 
     plan = outcome.plan
     found = [(path, read_record(path)) for path in map(plan.path, plan.cells) if path.exists()]
     failed = len(outcome.failures)
     counts = {"total": len(plan.cells), "computed": len(outcome.computed) - failed, "failed": failed}
-    print_json({**counts, "seconds": seconds, "cells": rows_of(found, plan.records.parent)})
+    rows = rows_of(found, select(suite, found, Known.of(load(options.plugins))), plan.records.parent)
+    print_json({**counts, "seconds": seconds, "cells": rows})
 
 
 def _preview(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibench.kinds import Tier
-from mibench.leaderboard.frame import frame_of
+from mibench.leaderboard.frame import frame_of, rows_of
 from mibench.leaderboard.selection import Selection, select
 from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
 from mibench.results.figures import AttackMetrics
@@ -246,7 +246,8 @@ def open_board(folder: Path, known: Known) -> Board:
         MibenchError: where the suite or a record cannot be read.
     """
     selection = select(load_suite(str(folder)).suite, read_folder(folder), known)
-    return Board(selection, frame_of(selection.shown, folder))
+    rows = rows_of(selection.shown, selection, folder)
+    return Board(selection, frame_of(rows, [record for _, record in selection.shown]))
 
 
 def _ordered(first: list[str], others: Iterable[str]) -> list[str]:

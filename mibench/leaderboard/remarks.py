@@ -5,9 +5,10 @@ from __future__ import annotations
 from mibench.defenses import Defense
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import Control, blind_attacks
+from mibench.leaderboard.selection import Selection
 from mibench.results.validate import disagreements
 
-__all__ = ["doubts", "own_steps", "rounding", "status", "warnings"]
+__all__ = ["doubts", "own_steps", "rounding", "stale_note", "status", "unknown_note", "warnings"]
 
 
 def doubts(board: Board, name: str) -> list[str]:
@@ -18,9 +19,8 @@ def doubts(board: Board, name: str) -> list[str]:
         name: of its suite on the command line.
     """
     chosen, lines = board.selection, []
-    if stale := chosen.stale:
-        why = "; ".join(f"{reason} ({count})" for reason, count in sorted(stale.items()))
-        lines.append(f"**{_records(stale.total())} stale** and in no figure: {why}. Run `mibench run {name}` again.")
+    if chosen.stale:
+        lines.append(stale_note(chosen, name, "in no figure"))
     if outdated := board.count("outdated"):
         lines.append(
             f"**{_records(outdated)} outdated** and in no figure, since the metrics have changed. Run `mibench upgrade`."
@@ -30,12 +30,8 @@ def doubts(board: Board, name: str) -> list[str]:
             f"**{_records(contradictions, 'contradict' if contradictions > 1 else 'contradicts')} others** in weights, split "
             f"or recipe: compare no figures. `mibench validate {name}` names them; run the suite again."
         )
-    if unknown := chosen.unknown:
-        parts = {part for found in unknown for several in found.values() for part in several}
-        lines.append(
-            f"**{_records(len(unknown), 'could')} not be checked** and may be stale: {', '.join(sorted(parts))} "
-            f"{'are' if len(parts) > 1 else 'is'} not registered. Install the plugin, or give --plugin."
-        )
+    if chosen.unknown:
+        lines.append(unknown_note(chosen))
     if unlisted := chosen.unlisted:
         methods = {f"{kind} `{label}`" for found in unlisted for kind, label in found}
         lines.append(
@@ -43,6 +39,21 @@ def doubts(board: Board, name: str) -> list[str]:
             "shown beside the suite's list. Add to suite.toml what belongs there, and delete the other records."
         )
     return lines
+
+
+def stale_note(chosen: Selection, name: str, where: str) -> str:
+    """How many records are stale and therefore "in no figure" or the like, why, and what to do."""
+    why = "; ".join(f"{reason} ({count})" for reason, count in sorted(chosen.stale.items()))
+    return f"**{_records(chosen.stale.total())} stale** and {where}: {why}. Run `mibench run {name}` again."
+
+
+def unknown_note(chosen: Selection) -> str:
+    """How many of the records that are shown may be stale, why, and what to do."""
+    parts = {part for found in chosen.unknown for several in found.values() for part in several}
+    return (
+        f"**{_records(len(chosen.unknown), 'could')} not be checked** and may be stale: {', '.join(sorted(parts))} "
+        f"{'are' if len(parts) > 1 else 'is'} not registered. Install the plugin, or give --plugin."
+    )
 
 
 def _records(count: int, verb: str = "are") -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -18,7 +18,12 @@ from mibench.results.known import Known
 from mibench.results.record import Record
 from mibench.suite.suite import Suite, checkpoint_steps
 
-__all__ = ["Selection", "select"]
+__all__ = ["Current", "Selection", "select"]
+
+Current = Literal["yes", "unlisted", "unknown", "stale", "excluded"]
+"""Whether a figure may rest on a record: yes; unlisted, which is current but beside the suite's lists; unknown, where a
+component is not registered, so that it may be stale; stale; excluded, since the suite asks for another seed, recipe,
+checkpoint or measure of utility. A board shows the first three."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Selection:
         shown: records with their paths, in the order of the suite's seeds.
         excluded: how many records are not shown, by what about them the suite does not ask for.
         stale: how many are not shown since their components have changed, by the change.
+        left_out: "excluded" or "stale", by the path of each record that is not shown.
     """
 
     suite: Suite
@@ -38,6 +44,15 @@ class Selection:
     shown: list[tuple[Path, Record]] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
     stale: Counter[str] = field(default_factory=Counter)
+    left_out: dict[Path, Current] = field(default_factory=dict)
+
+    def current(self, path: Path, record: Record) -> Current:
+        """What ``Current`` says of one of the records."""
+        if path in self.left_out:
+            return self.left_out[path]
+        if self.known.unknown(record):
+            return "unknown"
+        return "yes" if all(self.is_listed(*part) for part in record.labels.items()) else "unlisted"
 
     def is_listed(self, kind: str, label: str) -> bool:
         """Whether the suite lists a dataset, a defense or an attack; utility and the blind attacks count as listed."""
@@ -72,8 +87,10 @@ def select(suite: Suite, found: list[tuple[Path, Record]], known: Known) -> Sele
     for path, record in found:
         if reason := _not_asked_for(chosen, record):
             chosen.excluded[reason] += 1
+            chosen.left_out[path] = "excluded"
         elif reason := chosen.known.stale(record):
             chosen.stale[reason] += 1
+            chosen.left_out[path] = "stale"
         else:
             chosen.shown.append((path, record))
     chosen.shown.sort(key=lambda pair: suite.seeds.index(pair[1].cell.seed))
