@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from mibench.leaderboard.board import Board
-from mibench.leaderboard.columns import Column, Row, absent, build, figure, main_columns, named, unfinished
+from mibench.leaderboard.columns import Column, absent, build, figure, named, unfinished
 from mibench.leaderboard.controls import Control
 from mibench.leaderboard.frame import CHOICES
+from mibench.leaderboard.main_columns import Row, main_columns
 from mibench.leaderboard.summaries import matched
 from mibench.leaderboard.text import MISSING, Code, Entry, Table, number, rate, rates
 

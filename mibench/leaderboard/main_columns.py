@@ -1,0 +1,250 @@
+"""The columns of the main table: one row per defense on one dataset.
+
+To add a column, add one ``Column`` to the list in ``main_columns``; the guide explains it wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mibench.kinds import Tier
+from mibench.leaderboard.board import Board, Worst
+from mibench.leaderboard.columns import Column, figure, missing_seeds, named
+from mibench.leaderboard.frame import FPRS
+from mibench.leaderboard.summaries import Spread, matched
+from mibench.leaderboard.text import (
+    MISSING,
+    Code,
+    Entry,
+    Footnote,
+    Strong,
+    distinct,
+    numbers,
+    rate,
+    rates,
+    signed,
+    span,
+)
+from mibench.metrics.headings import heading, kernel_heading
+from mibench.metrics.set_level import samples_needed
+from mibench.results.folder import UTILITY
+
+__all__ = ["Row", "main_columns", "shown_fpr"]
+
+ACCESS: dict[Tier, str] = {
+    "samples": "samples",
+    "network": "network",
+    "weights": "weights",
+    "shadows": "shadow models",
+}
+"""What an attacker has, in words."""
+
+NO_FRACTION = (
+    "A Gaussian is as near to the reference as copies of the members are: gauss − copies is not above null, the distance "
+    "between two halves of the reference."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the main table: one defense on one dataset."""
+
+    board: Board
+    dataset: str
+    defense: str
+
+    @property
+    def worst(self) -> Worst | None:
+        """Its worst known attack."""
+        return self.board.worst(self.dataset, self.defense)
+
+    def of_worst(self, column: str) -> Spread | None:
+        """A figure of its worst known attack."""
+        return self.board.spread(column, self.dataset, self.defense, self.worst.attack) if self.worst else None
+
+
+def _name(row: Row) -> Entry:
+    board, dataset, defense = row.board, row.dataset, row.defense
+    flags = " †" if row.worst and not board.adaptive(dataset, defense) else ""
+    end = board.training_curve(dataset, board.baseline)[-1:]
+    if end and defense != board.baseline:
+        area = matched(board.training_curve(dataset, defense), end[0][1])
+        flags += " ▲" if area is not None and area > end[0][2] else ""
+    return (*named(board, "defense", defense), flags)
+
+
+def _worst(row: Row, tier: Tier) -> Entry:
+    worst = row.board.worst(row.dataset, row.defense, tier)
+    if not worst:
+        return (MISSING,)
+    null = f", null {rate(worst.null)}" if worst.null is not None else ""
+    missing = missing_seeds(row.board, worst.auroc)
+    interval = f"{missing} {span(worst.interval, rate)} "
+    return (Strong(rate(worst.auroc.mean)), interval, *named(row.board, "attack", worst.attack), null)
+
+
+def _difference(row: Row) -> Entry:
+    change = row.board.difference(row.dataset, row.defense, row.board.baseline)
+    return (f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING,)
+
+
+def _tpr(row: Row, fpr: str) -> Entry:
+    if not row.worst:
+        return (MISSING,)
+    tpr, percent = row.of_worst(f"tpr_at_{fpr}"), f" @{100 * float(fpr):g}%"
+    cell = (row.dataset, row.defense, row.worst.attack)
+    return (*figure(row.board, cell, tpr, rates), percent if tpr else "")
+
+
+def _accuracy(row: Row) -> Entry:
+    accuracy, fpr = row.of_worst("accuracy"), row.of_worst("fpr")
+    return (f"{rates(accuracy)} at {rate(fpr.mean)}" if accuracy and fpr else MISSING,)
+
+
+def _epsilon(row: Row) -> Entry:
+    epsilon = row.of_worst("epsilon")
+    return (f"{epsilon.mean:.2f}" if epsilon else MISSING,)
+
+
+def _samples_needed(row: Row) -> Entry:
+    if not row.worst:
+        return (MISSING,)
+    metrics = row.board.metrics(row.dataset, row.defense, row.worst.attack).values()
+    needed, most = samples_needed(m.ranked() for m in metrics)
+    return (f"{needed}" if needed else f"not within {most}",)
+
+
+def _of_samples(row: Row, column: str, show: Callable[[Spread], str]) -> Entry:
+    """A measure of the samples; a dash where they were measured, but not in this way."""
+    cell = (row.dataset, row.defense, UTILITY)
+    spread = row.board.spread(column, *cell)
+    if spread is None and row.board.values("samples").get(cell):
+        return (MISSING,)
+    return figure(row.board, cell, spread, show)
+
+
+def _fraction(row: Row) -> Entry:
+    entry = _of_samples(row, "fraction", lambda s: rate(s.mean) + (" does not generate" if s.mean > 1 else ""))
+    known, measured = (row.board.spread(name, row.dataset, row.defense) for name in ("fraction", "samples"))
+    if not measured or (known and len(known.values) == len(measured.values)):
+        return entry
+    return (*(entry if known else ("n/a",)), Footnote(NO_FRACTION))
+
+
+def _percent(spread: Spread) -> str:
+    return f"{100 * spread.mean:.1f} %"
+
+
+def shown_fpr(board: Board, dataset: str) -> str:
+    """The strictest false positive rate at which the worst known attacks of all defenses have a TPR."""
+    metrics = [
+        m
+        for defense in board.defenses(dataset)
+        if (worst := board.worst(dataset, defense))
+        for m in board.metrics(dataset, defense, worst.attack).values()
+    ]
+    known = (fpr for fpr in FPRS if all((e := m.calibrated.tpr.get(fpr)) and e.value is not None for m in metrics))
+    return next(known, FPRS[-1])
+
+
+DEFENSE = Column(
+    ("defense",),
+    _name,
+    "† Not yet tested with an adaptive attack: one that was made for this kind of defense, or that the defense names as "
+    "its strongest adversary. Those that were run are listed below the table. "
+    "▲ It leaks more than the baseline does, where it reaches the baseline's final distance.",
+)
+ACCURACY = Column(
+    ("accuracy at FPR",),
+    _accuracy,
+    "**Accuracy** is balanced accuracy at the threshold that is best on the calibration samples, with the false positive "
+    "rate that this threshold has on the evaluation samples.",
+)
+EPSILON = Column(
+    ("ε ≥",),
+    _epsilon,
+    "**ε ≥** is the lower bound at 95 % on the ε of pure differential privacy that follows from the two rates at this "
+    "threshold, mean over seeds. The samples of one model are not independent: take it as an estimate.",
+)
+SAMPLES_NEEDED = Column(
+    ("samples needed",),
+    _samples_needed,
+    "**Samples needed**, to show that a whole set was trained on: how many members, drawn at random, and as many "
+    "non-members a one-sided Mann–Whitney test of their scores needs for p < .01 in 95 % of draws, under the worst known "
+    "attack at its calibrated setting, on average over the seeds. *Not within N*: the N evaluated a side are too few.",
+)
+FRACTION = Column(
+    ("fraction",),
+    _fraction,
+    "**Fraction** is (FD − copies) / (gauss − copies): 0 for samples as good as copies of the members, 1 for samples as "
+    "bad as those of a Gaussian. A model above 1 *does not generate*.",
+)
+COPIED = Column(
+    ("copied",),
+    partial(_of_samples, column="copied", show=_percent),
+    "**Copied** is the share of generated samples that are nearer to a member than 99 % of the reference are.",
+)
+WORST = (
+    "**Worst known attack**: the attack with the largest mean calibrated AUROC, for an attacker who has generated samples, "
+    "the network's answers, its weights, or shadow models. Each attacker may also use what the ones before it have. The "
+    "attack is chosen on the samples that it is reported on, so further attacks can only raise the figure. Its interval "
+    "holds at 95 % for all attacks that it was chosen from together (Newcombe's method 5, Bonferroni). *null* is the same "
+    "maximum of the same attacks on fresh data, where nothing can leak."
+)
+DIFFERENCE = (
+    "**More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean "
+    "over seeds, 95 % interval). Below 0 the defense leaks less than the baseline."
+)
+TPR = (
+    "**TPR@x%FPR**: the largest true positive rate over all thresholds with a false positive rate of at most x %, for the "
+    "worst known attack at its calibrated setting. It is given where x % of the non-members are at least ten."
+)
+FD = (
+    "**FD** is the Fréchet distance between n generated samples and the reference in the named feature space. Smaller is "
+    "better."
+)
+KD = (
+    "**KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space. It is estimated "
+    "without bias, so it may lie a little below 0."
+)
+INCEPTION = (
+    "**FID** and **KID** are the same two distances with Inception features, where their weights were available. An FID "
+    "of few samples is far above that of many."
+)
+
+
+def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
+    """The columns of a dataset's main table."""
+    tiers, fpr = board.tiers(dataset), shown_fpr(board, dataset)
+    return [
+        DEFENSE,
+        *(Column(("worst known attack: ", Strong(ACCESS[t])), partial(_worst, tier=t), WORST) for t in tiers),
+        Column(("more than ", Code(board.baseline)), _difference, DIFFERENCE),
+        Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
+        ACCURACY,
+        EPSILON,
+        SAMPLES_NEEDED,
+        *_distance_columns(board, dataset),
+        FRACTION,
+        COPIED,
+    ]
+
+
+def _distance_columns(board: Board, dataset: str) -> list[Column[Row]]:
+    """A column for each distance of the samples that some record has; the Fréchet distance always."""
+    space, other = (distinct(board.all_of(f"{prefix}space", dataset)) for prefix in ("", "inception_"))
+    n = distinct(f"{n:.0f}" for n in board.all_of("samples", dataset))
+    first = f"{heading(space)} ({space}, n = {n})" if board.all_of("fd", dataset) else "FD"
+    columns = {
+        "fd": (first, FD),
+        "kid": (kernel_heading(space), KD),
+        "inception_fd": (f"{heading(other)} ({other})", INCEPTION),
+        "inception_kid": (f"{kernel_heading(other)} ({other})", INCEPTION),
+    }
+    return [
+        Column((header,), partial(_of_samples, column=name, show=numbers), explanation)
+        for name, (header, explanation) in columns.items()
+        if name == "fd" or board.all_of(name, dataset)
+    ]
