@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +143,18 @@ def sampled(
     defense: str,
     *fractions: float,
     distance: float = 10,
+    distances: Sequence[float] = (),
     model: str = "trained",
     checkpoint: int = 0,
     **values: Any,
 ) -> None:
-    """Records of samples, one for each seed, the distance of each 2 above that of the one before."""
+    """Records of samples, one for each seed, the distance of each 2 above that of the one before unless all are given."""
     for seed, fraction in enumerate(fractions):
         fields = {
             "space": "random-conv-64",
             "n": 1000,
             "reference": 900,
-            "distance": distance + 2 * seed,
+            "distance": distances[seed] if distances else distance + 2 * seed,
             "copies": 1,
             "gauss": 20,
             "null": 0.5,

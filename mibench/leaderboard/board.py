@@ -16,6 +16,7 @@ from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mea
 from mibench.results.figures import AttackMetrics
 from mibench.results.folder import UTILITY, read_folder
 from mibench.results.known import Known
+from mibench.results.record import Record
 from mibench.suite.suite import load_suite
 
 if TYPE_CHECKING:
@@ -135,9 +136,17 @@ class Board:
 
     def metrics(self, dataset: str, defense: str, attack: str) -> dict[int, AttackMetrics]:
         """The metrics of an attack by seed; seeds to which it does not apply are left out."""
-        cell = (dataset, defense, attack)
-        pairs = zip(self.values("seed").get(cell, ()), self.values("record").get(cell, ()), strict=True)
-        return {seed: record.attack for seed, record in pairs if record.attack}
+        found = self._records((dataset, defense, attack))
+        return {seed: record.attack for seed, record in found.items() if record.attack}
+
+    def distances(self, dataset: str, defense: str) -> dict[int, float]:
+        """The Fréchet distance of a defense's samples by seed; seeds without samples are left out."""
+        found = self._records((dataset, defense, UTILITY))
+        return {seed: record.utility.distance for seed, record in found.items() if record.utility}
+
+    def _records(self, cell: CellName) -> dict[int, Record]:
+        """The records of a cell that are done, by seed."""
+        return dict(zip(self.values("seed").get(cell, ()), self.values("record").get(cell, ()), strict=True))
 
     def datasets(self) -> list[str]:
         """The suite's, then others that have records."""
@@ -214,15 +223,15 @@ class Board:
         found = self.values("adaptive")
         return [attack for attack in self.attacks(dataset) if any(found.get((dataset, defense, attack), ()))]
 
-    def difference(self, dataset: str, defense: str, baseline: str) -> Difference | None:
-        """The worst known attack's AUROC on a defense minus that on a baseline, each defense under its own."""
-        mine, its = self.worst(dataset, defense), self.worst(dataset, baseline)
-        if not mine or not its or defense == baseline:
+    def difference(self, dataset: str, defense: str, other: str, level: float = 0.95) -> Difference | None:
+        """The worst known attack's AUROC on a defense minus that on another one, each defense under its own."""
+        mine, its = self.worst(dataset, defense), self.worst(dataset, other)
+        if not mine or not its or defense == other:
             return None
         ours = self.metrics(dataset, defense, mine.attack)
-        theirs = self.metrics(dataset, baseline, its.attack)
+        theirs = self.metrics(dataset, other, its.attack)
         pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-        return mean_difference(pairs) if pairs else None
+        return mean_difference(pairs, level) if pairs else None
 
     def training_curve(self, dataset: str, defense: str) -> TrainingCurve:
         """Distance and worst known AUROC at each checkpoint."""

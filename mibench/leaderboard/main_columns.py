@@ -13,6 +13,7 @@ from mibench.kinds import Tier
 from mibench.leaderboard.board import Board, Worst
 from mibench.leaderboard.columns import Column, figure, missing_seeds, named
 from mibench.leaderboard.frame import FPRS
+from mibench.leaderboard.front import Standing, standings
 from mibench.leaderboard.summaries import Spread, matched
 from mibench.leaderboard.text import (
     MISSING,
@@ -41,6 +42,7 @@ ACCESS: dict[Tier, str] = {
 }
 """What an attacker has, in words."""
 
+FEW_SEEDS = "Defenses can be compared where they have two seeds or more in common."
 NO_FRACTION = (
     "A Gaussian is as near to the reference as copies of the members are: gauss − copies is not above null, the distance "
     "between two halves of the reference."
@@ -133,6 +135,18 @@ def _fraction(row: Row) -> Entry:
     return (*(entry if known else ("n/a",)), Footnote(NO_FRACTION))
 
 
+def _dominated_by(row: Row, found: dict[str, Standing]) -> Entry:
+    """The first of those that dominate it and how many more, or that there is none."""
+    standing = found.get(row.defense)
+    if not standing:
+        return (MISSING,)
+    if not standing.dominated_by:
+        generates = "" if standing.generates else ", fraction > .5"
+        return (f"none{generates}",) if standing.comparable else ("n/a", Footnote(FEW_SEEDS))
+    first, *more = standing.dominated_by
+    return (Code(first), f" and {len(more)} more" if more else "")
+
+
 def _percent(spread: Spread) -> str:
     return f"{100 * spread.mean:.1f} %"
 
@@ -209,6 +223,13 @@ KD = (
     "**KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space. It is estimated "
     "without bias, so it may lie a little below 0."
 )
+DOMINATED = (
+    "**Dominated by**: the defenses that beat it. Neither the worst known AUROC nor the FD of such a defense is larger on "
+    "average, and one of the two is significantly smaller (DeLong's paired test, a paired t test over the seeds), at 95 % for "
+    "all other defenses together (Bonferroni). *None*: it is on the Pareto front, the line in tradeoff.png. With few seeds "
+    "little is significant, so a defense can be there for want of evidence. *Fraction > .5*: its samples are nearer to a "
+    "Gaussian's distance than to that of copies, and a model that hardly generates has little to leak."
+)
 INCEPTION = (
     "**FID** and **KID** are the same two distances with Inception features, where their weights were available. An FID "
     "of few samples is far above that of many."
@@ -217,7 +238,7 @@ INCEPTION = (
 
 def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
     """The columns of a dataset's main table."""
-    tiers, fpr = board.tiers(dataset), shown_fpr(board, dataset)
+    tiers, fpr, found = board.tiers(dataset), shown_fpr(board, dataset), standings(board, dataset)
     return [
         DEFENSE,
         *(Column(("worst known attack: ", Strong(ACCESS[t])), partial(_worst, tier=t), WORST) for t in tiers),
@@ -229,6 +250,7 @@ def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
         *_distance_columns(board, dataset),
         FRACTION,
         COPIED,
+        *([Column(("dominated by",), partial(_dominated_by, found=found), DOMINATED)] if len(found) > 1 else []),
     ]
 
 

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 
 from mibench.errors import MibenchError
 from mibench.leaderboard.board import Board
+from mibench.leaderboard.front import standings
 from mibench.leaderboard.summaries import Spread
 
 __all__ = ["plot_bound", "plot_tradeoff", "plot_training"]
@@ -64,6 +65,8 @@ def plot_training(board: Board, path: Path) -> None:
 def plot_tradeoff(board: Board, path: Path) -> None:
     """The worst known AUROC with its interval, and its null, against the distance ± sd, at the end of training.
 
+    A line runs through the Pareto front, dotted where samples are nearer to a Gaussian's distance than to that of copies.
+
     Raises:
         MibenchError: where the picture cannot be written.
     """
@@ -75,9 +78,11 @@ def plot_tradeoff(board: Board, path: Path) -> None:
                 style = {"marker": MARKERS[k % len(MARKERS)], "markersize": 7, "linestyle": ""}
                 bars = axis.errorbar(mean, point.area, limits, sd, elinewidth=1, capsize=2, label=defense, **style)
                 axis.plot(mean, point.null, color=bars.lines[0].get_color(), fillstyle="none", **style)
-        axis.set(
-            xlabel="FD of the samples (lower left is better; hollow: null)", ylim=(min(0.4, axis.get_ylim()[0]), 1.03)
-        )
+        front = sorted((s for s in standings(board, dataset).values() if s.on_front), key=lambda s: s.distance)
+        for line, part in (("-", [s for s in front if s.generates]), (":", front)):
+            axis.plot([s.distance for s in part], [s.auroc for s in part], line, color="0.6", linewidth=1, zorder=0)
+        axis.set_xlabel("FD of the samples (lower left is better; line: Pareto front; hollow: null)")
+        axis.set_ylim(min(0.4, axis.get_ylim()[0]), 1.03)
     _write(figure, path)
 
 
