@@ -201,8 +201,8 @@ def record_schema() -> Schema:
     classes = {**vars(facts), **vars(figures), "Record": Record}
     for name, part in {"Record": schema, **schema["$defs"]}.items():
         part["description"] = " ".join(SECTION.sub("", part["description"] + "\n").split())
-        for cls in reversed(classes[name].__mro__):
-            own = SECTION.findall(inspect.cleandoc(cls.__doc__ or "") + "\n") if issubclass(cls, facts.Strict) else []
+        for cls in reversed(classes[name].__mro__[: -len(BaseModel.__mro__)]):
+            own = SECTION.findall(inspect.cleandoc(cls.__doc__ or "") + "\n")
             texts = {
                 each: text for _, block in own for names, text in entries(block).items() for each in names.split(", ")
             }

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mibench.claims import Claim
+
 __all__ = ["CellFacts", "ComponentFacts", "CostFacts", "Environment", "ModelFacts", "SplitFacts", "Strict"]
 
 
@@ -104,6 +106,7 @@ class ModelFacts(Strict):
         trained_on: CPU, instructions and libraries of matrix products there, see ``Environment``.
         together: how many models were trained in one stack, this one included.
         normalisation: shift and scale of the data, where they are not (0, 1).
+        claim: the differential privacy that the defense claims for this training; none where it claims none.
         shadows: digests of the weights of the attack's shadow models.
     """
 
@@ -120,6 +123,7 @@ class ModelFacts(Strict):
     trained_on: str | None = optional()
     together: int | None = optional()
     normalisation: tuple[float, float] | None = optional()
+    claim: Claim | None = optional()
     shadows: tuple[str, ...] | None = optional()
 
 
