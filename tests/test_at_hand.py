@@ -11,7 +11,6 @@ import pytest
 from benches import SMALL
 
 import mibench
-from mibench.cli import COMMANDS
 from mibench.results.record import read_record, write_record
 
 
@@ -232,45 +231,3 @@ def test_export_to_a_place_that_cannot_be_written(cli, exact_suite, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = cli("export", exact_suite.folder, "--out", tmp_path / "file" / "table.csv")
     assert code == 2 and "--out" in err
-
-
-COMPLETE = """
-source "$1"; shift
-complete() { COMP_WORDS=("$@"); COMPREPLY=(); _mibench mibench "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"; }
-complete "$@"
-"""
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["ver"], "verify"),
-        (["run", "qu"], "quick"),
-        (["run", "images/s"], "images/small"),
-        (["run", "quick", "--dry"], "--dry-run"),
-        (["run", "--device", "c"], "cpu cuda"),
-        (["verify", "--qu"], "--quiet"),
-        (["run", "--plugin", "x"], ""),
-        (["completion", "f"], "fish"),
-    ],
-)
-def test_bash_completes(cli, tmp_path, words, expected):
-    for name in ("quick", "images/small"):
-        (tmp_path / "leaderboards" / name).mkdir(parents=True)
-        (tmp_path / "leaderboards" / name / "suite.toml").touch()
-    (tmp_path / "complete.sh").write_text(cli("completion", "bash")[1])
-    command = ["bash", "-c", COMPLETE, "bash", "./complete.sh", "mibench", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.stdout.strip(), done.stderr) == (expected, "")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_knows_every_command_without_torch(shell):
-    script = (
-        f"import sys; from mibench.cli import main; main(['completion', '{shell}']);"
-        "raise SystemExit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in COMMANDS) and "time-limit" in done.stdout

@@ -29,7 +29,7 @@ COMMANDS = {
     "cache": "show what the store holds and what is not needed; --prune deletes what is not needed",
     "bound": "print and plot the privacy bound of one noised sample over t: Δf_t, Rényi and (ε, δ)",
     "samples": "draw a picture of the samples that the models of a suite generate",
-    "completion": "print a script that completes commands, flags and suites in bash, zsh or fish",
+    "completion": "print a script that completes commands, flags, suites and names of methods in bash, zsh or fish",
 }
 
 
