@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mibench.claims import Claim
 from mibench.leaderboard.board import Board, open_board
 from mibench.metrics.auroc import auroc, auroc_interval
 from mibench.metrics.scores import ranks
@@ -88,7 +89,15 @@ def board_of(folder: Path) -> Board:
 
 
 def put(
-    folder: Path, defense: str, attack: str, seed: int, /, model: str = "trained", checkpoint: int = 0, **values: Any
+    folder: Path,
+    defense: str,
+    attack: str,
+    seed: int,
+    /,
+    model: str = "trained",
+    checkpoint: int = 0,
+    claim: Claim | None = None,
+    **values: Any,
 ) -> Path:
     """Write a record."""
     kind = f"{defense} {model} {checkpoint} {seed}"
@@ -106,6 +115,7 @@ def put(
             "epochs_per_member": 6.4,
             "member_loss": 0.1,
             "heldout_loss": 0.35,
+            "claim": claim,
         },
         "cost": {"forwards": 3.0, "vjps": 1.0},
         "environment": ENVIRONMENT | {"threads": 1 + seed},

@@ -11,6 +11,7 @@ from functools import partial
 
 from mibench.kinds import Tier
 from mibench.leaderboard.board import Board, Worst
+from mibench.leaderboard.claimed import Claimed, claims
 from mibench.leaderboard.columns import Column, figure, missing_seeds, named
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.front import Standing, standings
@@ -108,6 +109,17 @@ def _accuracy(row: Row) -> Entry:
 def _epsilon(row: Row) -> Entry:
     epsilon = row.of_worst("epsilon")
     return (f"{epsilon.mean:.2f}" if epsilon else MISSING,)
+
+
+def _claimed(row: Row, found: dict[tuple[str, str], Claimed]) -> Entry:
+    """The claimed (ε, δ) and the largest bound, with the attack that shows it."""
+    here = found.get((row.dataset, row.defense))
+    if not here or here.claim.epsilon is None:
+        return ("no claim",)
+    entry = (f"({here.claim.epsilon:.3g}, {here.claim.delta:.3g})",)
+    if not here.shown:
+        return entry
+    return (*entry, f"; {here.shown.epsilon:.2f} ", Code(here.shown.attack), ", broken" if here.broken else "")
 
 
 def _samples_needed(row: Row) -> Entry:
@@ -223,6 +235,11 @@ KD = (
     "**KD** is the kernel distance (squared maximum mean discrepancy, cubic kernel) in the same space. It is estimated "
     "without bias, so it may lie a little below 0."
 )
+CLAIMED = (
+    "**Claimed (ε, δ); shown ε ≥**: the differential privacy that the defense claims for adding or removing one member, and the "
+    "largest lower bound on ε at this δ that an attack shows, from its rates at that threshold over all seeds. The bounds of "
+    "all attacks on all claims of the board hold at 95 % together (Bonferroni). A claim is *broken* where the bound is larger."
+)
 DOMINATED = (
     "**Dominated by**: the defenses that beat it. Neither the worst known AUROC nor the FD of such a defense is larger on "
     "average, and one of the two is significantly smaller (DeLong's paired test, a paired t test over the seeds), at 95 % for "
@@ -239,6 +256,7 @@ INCEPTION = (
 def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
     """The columns of a dataset's main table."""
     tiers, fpr, found = board.tiers(dataset), shown_fpr(board, dataset), standings(board, dataset)
+    claimed = {pair: claim for pair, claim in claims(board).items() if pair[0] == dataset}
     return [
         DEFENSE,
         *(Column(("worst known attack: ", Strong(ACCESS[t])), partial(_worst, tier=t), WORST) for t in tiers),
@@ -246,6 +264,7 @@ def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
         Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
         ACCURACY,
         EPSILON,
+        *([Column(("claimed (ε, δ); shown ε ≥",), partial(_claimed, found=claimed), CLAIMED)] if claimed else []),
         SAMPLES_NEEDED,
         *_distance_columns(board, dataset),
         FRACTION,

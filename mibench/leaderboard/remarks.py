@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mibench.defenses import Defense
 from mibench.leaderboard.board import Board
+from mibench.leaderboard.claimed import claims
 from mibench.leaderboard.controls import Control, blind_attacks
 from mibench.leaderboard.selection import Selection
 from mibench.results.validate import disagreements
@@ -81,8 +82,8 @@ def status(board: Board) -> str:
 
 
 def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
-    """What else a reader must know first: cells that failed, splits that are not clean, attacks that fail their control."""
-    lines = []
+    """What else a reader must know first: broken claims, failed cells, splits that are not clean, attacks that fail a control."""
+    lines = _claims(board)
     if failed := board.count("failed"):
         lines.append(
             f"**{failed} cell{'s' * (failed > 1)} failed** and {'are' if failed > 1 else 'is'} in no figure. What they "
@@ -102,6 +103,26 @@ def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
                 "(significant at a family-wise 1 %), though nothing can leak there."
             )
     return lines
+
+
+def _claims(board: Board) -> list[str]:
+    """The claims of privacy that an attack refutes, and those that promise no member anything."""
+    broken, empty = [], []
+    for (dataset, defense), found in claims(board).items():
+        claim = f"({found.claim.epsilon:.3g}, {found.claim.delta:.3g})" if found.claim.epsilon is not None else ""
+        if found.broken and (shown := found.shown):
+            hits, members, alarms, nonmembers = shown.counts
+            broken.append(
+                f"**Broken claim**: `{defense}` claims {claim}-differential privacy on {dataset}, and `{shown.attack}` shows "
+                f"ε ≥ {shown.epsilon:.2f} at this δ: above its threshold are {hits} of {members} members and {alarms} of "
+                f"{nonmembers} non-members."
+            )
+        if claim and found.claim.delta >= 1 / found.members:
+            empty.append(
+                f"**Claim with a large δ**: `{defense}` claims {claim}-differential privacy on {dataset}, where it has "
+                f"{found.members} members. A δ of 1/members or more allows it to give a member away."
+            )
+    return broken + empty
 
 
 def own_steps(board: Board, dataset: str) -> str:

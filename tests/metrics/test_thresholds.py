@@ -160,6 +160,46 @@ def test_epsilon_bound_is_the_published_formula():
     assert epsilon_lower_bound(members, nonmembers, 0.5, level=0.99) < math.log(tpr / fpr)
 
 
+def test_a_guarantee_for_one_sample_counts_twice_for_an_exchange():
+    members, nonmembers = np.arange(200) < 150, np.arange(400) < 40
+    bound = epsilon_lower_bound(members, nonmembers, 0.5)
+    assert epsilon_lower_bound(members, nonmembers, 0.5, exchanged=True) == pytest.approx(bound / 2)
+    tpr, fpr = stats.beta.ppf(0.025, 150, 51), stats.beta.ppf(0.975, 41, 360)
+    for delta in (1e-6, 0.01, 0.2):
+        found = epsilon_lower_bound(members, nonmembers, 0.5, delta=delta, exchanged=True)
+        assert math.exp(2 * found) * fpr + (1 + math.exp(found)) * delta == pytest.approx(tpr)
+        assert found < bound / 2
+    assert epsilon_lower_bound(members, nonmembers, 0.5, delta=0.9, exchanged=True) == 0
+
+
+def hits_of_one_model(guesses, m, n, factor):
+    """The chances of 0, 1, ... members among so many samples that are called members, as many as a guarantee allows.
+
+    Of m members and n non-members of one model, looked at one by one: the odds of each are those of a draw from the rest,
+    times the factor (the argument of arXiv 2305.08846, for members drawn without replacement).
+    """
+    chance = np.eye(1, guesses + 1)[0]
+    hits = np.arange(guesses + 1)
+    for done in range(guesses):
+        odds = factor * np.maximum(m - hits, 0), np.maximum(n - (done - hits), 0)
+        share = np.divide(odds[0], sum(odds), out=np.zeros(guesses + 1), where=sum(odds) > 0)
+        chance = chance * (1 - share) + np.roll(chance * share, 1)
+    return chance
+
+
+@pytest.mark.parametrize(("m", "n"), [(80, 320), (160, 160), (320, 80)])
+@pytest.mark.parametrize("epsilon", [0.05, 0.5, 1.0])
+def test_epsilon_bound_holds_for_samples_of_one_model(epsilon, m, n):
+    """Each direction errs in less than half of the 5 % that both may, however many samples are called members."""
+    for guesses in (10, 40, 100, 240):
+        chance = hits_of_one_model(guesses, m, n, math.exp(2 * epsilon))
+        hits = np.flatnonzero(chance > 1e-12)
+        tpr = np.nan_to_num(stats.beta.ppf(0.025, hits, m - hits + 1))
+        fpr = stats.beta.ppf(0.975, guesses - hits + 1, n - guesses + hits)
+        fpr = np.where(guesses - hits == n, 1, fpr)
+        assert chance[hits][tpr > math.exp(2 * epsilon) * fpr].sum() < 0.025
+
+
 def test_epsilon_bound_at_the_ends():
     ones, zeros = np.ones(80), np.zeros(320)
     tail = 0.025

@@ -1,0 +1,109 @@
+"""What defenses claim of their training beside what attacks show: the claimed (ε, δ), and a lower bound on ε at this δ."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mibench.leaderboard.board import TIERS, Board
+from mibench.metrics.thresholds import epsilon_lower_bound
+from mibench.results.figures import AttackMetrics
+from mibench.results.recompute import counts_above
+
+if TYPE_CHECKING:
+    from mibench.claims import Claim
+
+__all__ = ["Claimed", "Shown", "claims"]
+
+Counts = tuple[int, int, int, int]
+"""Members above the threshold, of how many; and non-members above it, of how many."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an attack shows of a defense.
+
+    Attributes:
+        attack: its label.
+        epsilon: a lower bound on ε at the δ that the defense claims.
+        counts: that it follows from, over all seeds.
+    """
+
+    attack: str
+    epsilon: float
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a defense claims on a dataset, and what is shown.
+
+    Attributes:
+        claim: of the model that claims least.
+        members: how many samples a model was trained on.
+        shown: the largest bound; None without an ε to compare it with, and without an attack.
+    """
+
+    claim: Claim
+    members: int
+    shown: Shown | None
+
+    @property
+    def broken(self) -> bool:
+        """Whether more is shown than is claimed."""
+        return bool(self.shown and self.claim.epsilon is not None and self.shown.epsilon > self.claim.epsilon)
+
+
+def claims(board: Board) -> dict[tuple[str, str], Claimed]:
+    """What is claimed and shown, by dataset and defense; defenses that have no claim in their records are left out.
+
+    The bounds of all attacks on all that claim an ε hold at 95 % together (Bonferroni): of the boards on which every claim is
+    true, at most 5 in 100 call one broken.
+    """
+    made = {
+        (dataset, defense): records
+        for dataset in board.datasets()
+        for defense in board.defenses(dataset)
+        if (records := [r for r in board.all_of("record", dataset, defense) if r.model.claim])
+    }
+    least = {pair: max((r.model.claim for r in records), key=_size) for pair, records in made.items()}
+    counts = {pair: _counts(board, *pair) for pair, claim in least.items() if claim.epsilon is not None}
+    level = 1 - 0.05 / max(1, sum(map(len, counts.values())))
+    return {
+        pair: Claimed(
+            claim,
+            min(r.split.members for r in made[pair]),
+            max((_shown(*one, claim.delta, level) for one in counts.get(pair, {}).items()), key=_bound, default=None),
+        )
+        for pair, claim in least.items()
+    }
+
+
+def _size(claim: Claim) -> float:
+    return math.inf if claim.epsilon is None else claim.epsilon
+
+
+def _bound(shown: Shown) -> float:
+    return shown.epsilon
+
+
+def _counts(board: Board, dataset: str, defense: str) -> dict[str, Counts]:
+    """The counts of each attack over all seeds; those that look at the data alone show nothing of a model."""
+    metrics = {attack: list(board.metrics(dataset, defense, attack).values()) for attack in board.attacks(dataset)}
+    return {attack: _pooled(found) for attack, found in metrics.items() if found and found[0].tier in TIERS}
+
+
+def _pooled(metrics: list[AttackMetrics]) -> Counts:
+    """The counts at the calibrated thresholds of all seeds."""
+    above = [counts_above(m.calibrated.fixed.tpr, m.calibrated.fixed.fpr, m.members, m.nonmembers) for m in metrics]
+    hits, alarms = (sum(side) for side in zip(*above, strict=True))
+    return hits, sum(m.members for m in metrics), alarms, sum(m.nonmembers for m in metrics)
+
+
+def _shown(attack: str, counts: Counts, delta: float, level: float) -> Shown:
+    hits, m, alarms, n = counts
+    sides = np.arange(m) < hits, np.arange(n) < alarms  # any scores with these counts above .5
+    return Shown(attack, epsilon_lower_bound(*sides, 0.5, delta, level, exchanged=True), counts)
