@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mibench.errors import MibenchError
+from mibench.results.claimed import claim_problems
 from mibench.results.compare import compare
 from mibench.results.figures import AttackMetrics
 from mibench.results.known import Known
@@ -26,8 +27,8 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
         known: components to compare the records with.
 
     Returns:
-        One line for each problem, led by the file's path in the folder, and one on the records whose components are not
-        registered; and the records that can be read, by their path in ``records/``.
+        One line for each problem, led by the file's path in the folder, one on the privacy claims that need an accountant, and
+        one on the records whose components are not registered; and the records that can be read, by their path in ``records/``.
     """
     problems: list[str] = []
     records: dict[str, Record] = {}
@@ -47,6 +48,7 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
         lines += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
         problems += [f"records/{where}: {line}" for line in lines]
     problems += [f"records/{line}" for line in disagreements(records)]
+    problems += claim_problems(records)
     return problems + _unknown(records, known), records
 
 
