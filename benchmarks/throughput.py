@@ -30,7 +30,7 @@ from mibench import IMAGE, Model, Recipe
 from mibench.context import Context
 from mibench.data import split
 from mibench.diffusion.compiled import LONG, compiled
-from mibench.diffusion.losses import hybrid_score_matching
+from mibench.diffusion.losses import NoisedBatch, hybrid_score_matching, noised
 from mibench.diffusion.model import network_of
 from mibench.diffusion.optimise import Callbacks, adam, optimise
 from mibench.diffusion.training import TIMES, SingleTrainer, time_table
@@ -142,7 +142,9 @@ def plain(device: Device, defense: HOLD, members: Tensor, recipe: Recipe, steps:
         for _ in range(steps):
             batch = next(batches).to(model.device)
             kernel = table.take(torch.randint(TIMES, (len(batch),), generator=generator, device=model.device))
-            loss = hybrid_score_matching(model, batch.double(), kernel, generator)
+            eps = torch.randn(len(batch), *model.state_shape, generator=generator, device=model.device).double()
+            u, rows = noised(batch.double(), kernel, eps), torch.arange(len(batch))
+            loss = hybrid_score_matching(model, NoisedBatch(u, eps[:, -1], kernel, rows)).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from mibench.components import Attack, Component, Dataset
     from mibench.context import Context
     from mibench.defenses import Defense
+    from mibench.diffusion.losses import NoisedBatch
     from mibench.diffusion.model import Model
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
     from mibench.file_datasets import FileDataset
     from mibench.hookspecs import hookimpl
     from mibench.leaderboard.records import records
+    from mibench.measures import Measure
     from mibench.modality import IMAGE, MEL, POINTS, Modality
     from mibench.recipe import Recipe
     from mibench.results.record import Record
@@ -51,9 +53,11 @@ __all__ = [
     "FileDataset",
     "Kernel",
     "LinearSDE",
+    "Measure",
     "MibenchError",
     "Modality",
     "Model",
+    "NoisedBatch",
     "NotApplicable",
     "Recipe",
     "Record",
@@ -74,12 +78,14 @@ _HOMES = {
     "mibench.components": ("Attack", "Component", "Dataset"),
     "mibench.context": ("Context",),
     "mibench.defenses": ("Defense",),
+    "mibench.diffusion.losses": ("NoisedBatch",),
     "mibench.diffusion.model": ("Model",),
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
     "mibench.file_datasets": ("FileDataset",),
     "mibench.hookspecs": ("hookimpl",),
     "mibench.leaderboard.records": ("records",),
+    "mibench.measures": ("Measure",),
     "mibench.modality": ("IMAGE", "MEL", "POINTS", "Modality"),
     "mibench.recipe": ("Recipe",),
     "mibench.results.record": ("Record",),

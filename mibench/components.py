@@ -31,6 +31,7 @@ class Component(BaseModel):
         version: raise it whenever the numbers change; records of an older version are then stale.
         paper: the source, such as "arXiv 2305.18355".
         shorthand: the option that digits after the name set: with "order", ``hold3`` is ``hold:order=3``.
+        shown: options that are in the label even where they have their default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -39,6 +40,7 @@ class Component(BaseModel):
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""
     shorthand: ClassVar[str | None] = None
+    shown: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def summary(cls) -> str:
@@ -48,7 +50,8 @@ class Component(BaseModel):
     @property
     def label(self) -> str:
         """The shortest text that names this component with these options."""
-        options = {k: v for k, v in self.model_dump().items() if v != type(self).model_fields[k].default}
+        fields = type(self).model_fields
+        options = {k: v for k, v in self.model_dump().items() if v != fields[k].default or k in self.shown}
         head = self.name
         if self.shorthand:
             head += str(getattr(self, self.shorthand))
@@ -57,6 +60,11 @@ class Component(BaseModel):
             f"{k}={str(list(v)).replace(' ', '') if isinstance(v, tuple) else v}" for k, v in options.items()
         )
         return f"{head}:{text}" if text else head
+
+    def parts(self) -> list[Component]:
+        """This component, and those inside it."""
+        inside = [value.parts() for value in vars(self).values() if isinstance(value, Component)]
+        return [self, *(part for parts in inside for part in parts)]
 
     def spec(self) -> dict[str, Any]:
         """Name, version and every option: what identifies this component in keys and records."""

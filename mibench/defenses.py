@@ -12,15 +12,27 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from mibench.claims import Claim
+    from mibench.components import Dataset
+    from mibench.diffusion.losses import NoisedBatch
     from mibench.diffusion.model import Model
-    from mibench.diffusion.process import Kernel, LinearSDE
+    from mibench.diffusion.process import LinearSDE
+    from mibench.diffusion.training import SingleTrainer
     from mibench.recipe import Recipe
 
-__all__ = ["Defense"]
+__all__ = ["STAGES", "STEP", "Defense"]
+
+STEP = ("rows", "vary", "losses", "reduce", "step", "teachers")
+"""The stages of a training step that have a default."""
+
+STAGES = ("build_model", "network", "adapt_recipe", "select", *STEP, "release")
+"""The stages of making a model that have a default."""
 
 
 class Defense(Component):
-    """How a diffusion model is built and trained. A subclass implements ``process``; every other step has a default.
+    """How a diffusion model is built, trained and released.
+
+    A subclass implements ``process``; every other stage has a default. A ``mibench.Measure`` changes stages of any defense.
 
     Attributes:
         adaptive: the attacks that its authors consider strongest, such as ``("adaptive",)``.
@@ -34,19 +46,34 @@ class Defense(Component):
     t_min: float = Field(1e-3, ge=1e-5, le=0.1, description="smallest time, as a fraction of the horizon")
 
     @property
-    def own_steps(self) -> tuple[str, ...]:
-        """Which of the steps that have a default it replaces, such as "loss"; its process alone does not tell of them."""
-        steps = ("build_model", "network", "loss", "update", "release")
-        return tuple(step for step in steps if getattr(type(self), step) is not getattr(Defense, step))
+    def own_stages(self) -> tuple[str, ...]:
+        """Which of the stages that have a default it replaces, such as "losses"; its process alone does not tell of them."""
+        return tuple(stage for stage in STAGES if getattr(type(self), stage) is not getattr(Defense, stage))
 
     @property
     def stackable(self) -> bool:
-        """Whether loss and update are the default ones, so that several models can train in one step."""
-        return not {"loss", "update"}.intersection(self.own_steps)
+        """Whether the stages of a step are the default ones, so that several models can train in one step."""
+        return not set(STEP).intersection(self.own_stages)
+
+    @property
+    def control(self) -> Defense:
+        """The defense whose exact model is also this one's: itself, or the defense without measures of training."""
+        return self
+
+    def adversaries(self) -> tuple[str, ...]:
+        """The attacks that are strongest against it, as its authors say; by default ``adaptive``."""
+        return self.adaptive
 
     def meets_adaptively(self, attack: Attack) -> bool:
         """Whether an attack is adaptive for this defense: the attack says so of itself, or the defense names it."""
-        return attack.adaptive or attack.name in self.adaptive
+        return attack.adaptive or not {attack.name, attack.label}.isdisjoint(self.adversaries())
+
+    def check(self, dataset: Dataset, recipe: Recipe) -> None:
+        """Refuse data or a recipe that it cannot train with; by default nothing is refused.
+
+        Raises:
+            UsageError: with what is wrong and what to do, in one line.
+        """
 
     def process(self) -> LinearSDE:
         """The forward process."""
@@ -84,35 +111,81 @@ class Defense(Component):
 
         return build(blocks, shape, recipe)
 
-    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
-        """The training loss of a batch: hybrid score matching (2112.07068 eq. 8), E ‖ε_θ(u_t, t) − ε_n‖² per dimension.
+    def adapt_recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe that trains, given the one that the suite asks for: fewer steps, weight decay; by default the same."""
+        return recipe
+
+    def select(self, members: Tensor) -> Tensor:
+        """Which members (M, *item) it trains on, (M',) indices in ascending order; by default all."""
+        import torch
+
+        return torch.arange(len(members))
+
+    def teachers(self, size: int) -> list[tuple[Defense, Tensor]]:
+        """The models that are trained first, each as a defense and the members that it learns; by default none.
+
+        Args:
+            size: the number of members. A teacher's are indices below it, (T,).
+        """
+        return []
+
+    def rows(self, size: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+        """The members of one step, (B,) indices below ``size``; by default a batch, drawn with replacement."""
+        import torch
+
+        return torch.randint(size, (recipe.batch,), generator=generator, device=generator.device)
+
+    def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Members (B, *item), float64, as the step is to see them; by default as they are.
+
+        Args:
+            x: in the units of the model; it must not change in place.
+            generator: on the device of ``x``; all noise must come from it.
+        """
+        return x
+
+    def losses(self, model: Model, batch: NoisedBatch) -> Tensor:
+        """The loss of each noised member, (B,): hybrid score matching (2112.07068 eq. 8), ‖ε_θ(u_t, t) − ε_n‖² per dimension.
+
+        It draws nothing, and the loss of one must not depend on the others, so that it can be differentiated one by one.
 
         Args:
             model: the model in training; ``model.denoiser(u, kernel)`` answers with gradients.
-            batch: (B, *item) members.
-            kernel: the process' kernel at B training times.
-            generator: on the model's device; all noise must come from it.
+            batch: B members with noise.
         """
         from mibench.diffusion.losses import hybrid_score_matching
 
-        return hybrid_score_matching(model, batch, kernel, generator)
+        return hybrid_score_matching(model, batch)
 
-    def update(
-        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
-    ) -> None:
-        """One optimiser step from a loss; by default with the gradient's norm clipped.
+    def reduce(self, losses: Tensor) -> Tensor:
+        """The loss of a batch from those of its members, (B,) to (); by default the mean."""
+        return losses.mean()
+
+    def step(self, training: SingleTrainer, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One step of the optimiser; the loss before it, (), detached. By default with the gradient's norm clipped.
 
         Args:
-            model: the model in training.
-            loss: of a batch, as ``loss`` gave it.
+            training: draws the batch (``training.batch``) and gives its loss (``training.loss``, ``training.losses``).
             optimizer: of the model's parameters.
-            clip: the recipe's limit of the gradient's norm.
-            generator: on the model's device; all noise must come from it. Its state is saved with an interrupted training,
-                which then resumes bit for bit.
         """
         from mibench.diffusion.losses import clipped_step
 
-        clipped_step(model, loss, optimizer, clip)
+        loss = training.loss(training.batch())
+        clipped_step(training.model, loss, optimizer, training.recipe.clip)
+        return loss.detach()
+
+    def claim(self, members: int, recipe: Recipe, steps: int | None = None) -> Claim | None:
+        """The differential privacy that its training is proved to have; by default none is claimed.
+
+        Args:
+            members: how many samples it is trained on.
+            recipe: that trains, as ``adapt_recipe`` gave it.
+            steps: after which the model is taken; by default the last.
+
+        Raises:
+            UsageError: where its options cannot give what they ask for.
+        """
+        return None
 
     def release(self, model: Model) -> Model:
         """The model that attackers and users are given; by default as trained."""

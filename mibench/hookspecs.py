@@ -2,7 +2,7 @@
 
 import pluggy
 
-__all__ = ["hookimpl", "mibench_attacks", "mibench_datasets", "mibench_defenses"]
+__all__ = ["hookimpl", "mibench_attacks", "mibench_datasets", "mibench_defenses", "mibench_measures"]
 
 hookspec = pluggy.HookspecMarker("mibench")
 hookimpl = pluggy.HookimplMarker("mibench")
@@ -17,6 +17,12 @@ def mibench_datasets() -> list[type]:
 @hookspec
 def mibench_defenses() -> list[type]:
     """The defenses of this plugin: a list of subclasses of ``mibench.Defense``."""
+    raise NotImplementedError
+
+
+@hookspec
+def mibench_measures() -> list[type]:
+    """The measures of this plugin: a list of subclasses of ``mibench.Measure``."""
     raise NotImplementedError
 
 

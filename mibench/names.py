@@ -1,4 +1,4 @@
-"""Names → components: ``hold3``, ``hold:order=3,aux_variance=2``, ``pia:times=[0.1,0.2]``, ``secmi:steps=10+filter``."""
+"""Names → components: ``hold3``, ``pia:times=[0.1,0.2]``, ``secmi:steps=10+filter``, ``vp+dropout:p=0.3+augment``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mibench.components import Attack, Component
+from mibench.defenses import Defense
 from mibench.errors import UsageError
+from mibench.measures import Measure, measured
 from mibench.plugins import Registry
 
-__all__ = ["build", "did_you_mean", "options", "split_list", "validated"]
+__all__ = ["build", "did_you_mean", "options", "split_list", "split_plus", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,6 +37,11 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 def split_list(text: str) -> list[str]:
     """Split at the commas that stand outside brackets."""
     return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+
+
+def split_plus(text: str) -> list[str]:
+    """Split at each + that a name follows."""
+    return [part.strip() for part in re.split(r"\+(?=\s*[A-Za-z])", text.strip())]
 
 
 def options(text: str, where: str) -> dict[str, Any]:
@@ -82,20 +89,37 @@ def build(registry: Registry, kind: str, text: str) -> Component:
 
     Args:
         registry: the known components.
-        kind: "dataset", "defense" or "attack".
+        kind: "dataset", "defense", "measure" or "attack".
         text: ``name``, or ``name`` and digits for its shorthand option, then ``:option=value,…``. After an attack any number
-            of ``+wrapper:option=value,…`` (see ``Attack.wraps``).
+            of ``+wrapper:option=value,…`` (see ``Attack.wraps``), after a defense of ``+measure:option=value,…``.
 
     Raises:
         UsageError: for an unknown name, an unknown option or a value out of range.
     """
-    first, *others = (part.strip() for part in re.split(r"\+(?=\s*[A-Za-z])", text.strip()))
+    first, *others = split_plus(text)
     component = _single(registry, kind, first)
+    if isinstance(component, Defense):
+        return measured(component, [_measure(registry, other, f"defense {text.strip()!r}") for other in others])
     if others and kind != "attack":
-        raise UsageError(f"{kind} {text.strip()!r}: only an attack can be wrapped with +")
+        raise UsageError(f"{kind} {text.strip()!r}: only a defense and an attack can be followed by +")
     for other in others:
         component = _wrapped(registry, component, other, f"attack {text.strip()!r}")
     return component
+
+
+def _measure(registry: Registry, text: str, where: str) -> Measure:
+    """A measure, as it stands after a defense."""
+    head = text.partition(":")[0]
+    if head not in registry.components["measure"]:
+        try:
+            _single(registry, "defense", text)
+        except UsageError:
+            measures = did_you_mean(head, registry.components["measure"])
+            raise UsageError(f"{where}: unknown measure {head!r}{measures}") from None
+        raise UsageError(f"{where}: {text!r} is a defense by itself; after + comes a measure, such as dropout")
+    measure = _single(registry, "measure", text)
+    assert isinstance(measure, Measure)
+    return measure
 
 
 def _wrapped(registry: Registry, base: Component, text: str, where: str) -> Component:
@@ -132,6 +156,10 @@ def _single(registry: Registry, kind: str, text: str) -> Component:
     if cls is None:
         broken = [p.name for p in registry.plugins if p.problems]
         hint = f" ({len(broken)} broken plugin(s): see `mibench plugins`)" if broken else ""
+        if kind == "defense" and head in registry.components["measure"]:
+            raise UsageError(
+                f"{head!r} is a measure, which trains no model by itself; write it after a defense: vp+{text}"
+            )
         examples = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
         raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *examples])}{hint}")
     return validated(cls, given, where)

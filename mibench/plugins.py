@@ -22,10 +22,11 @@ from mibench.defenses import Defense
 from mibench.errors import UsageError
 from mibench.files import sha256
 from mibench.kinds import Access
+from mibench.measures import Measure, Stage
 
 __all__ = ["KINDS", "Plugin", "Registry", "installed", "load", "source_of"]
 
-KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "attack": Attack}
+KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "measure": Measure, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -91,6 +92,11 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
         yield f"{title} has no `published`", "set the class variable `published`"
     if kind == "attack" and cls.access not in get_args(Access):
         yield f"{title} has the access {cls.access!r}", f"set `access` to one of {', '.join(get_args(Access))}"
+    for old, new in (("loss", "losses"), ("update", "step")) if kind == "defense" else ():
+        if hasattr(cls, old):
+            yield f"{title} has the method {old}(), which no training calls", f"implement {new}(); see docs/plugins.md"
+    if kind == "measure" and getattr(cls, "stage", None) not in get_args(Stage):
+        yield f"{title} has no sound `stage`", f"set `stage` to one of {', '.join(get_args(Stage))}"
     if kind == "dataset" and not _complete(getattr(cls, "modality", None)):
         yield f"{title} has no sound `modality`", "set a mibench.Modality such as mibench.IMAGE, with a space"
     if not isinstance(cls.paper, str):
@@ -127,12 +133,14 @@ def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
     for name in marked:
         if name not in hooks:
             plugin.blame(
-                f"it implements an unknown hook {name!r}", "the hooks are mibench_datasets, _defenses, _attacks"
+                f"it implements an unknown hook {name!r}",
+                "the hooks are mibench_datasets, _defenses, _measures, _attacks",
             )
             return
     if not marked:
         plugin.blame(
-            "it implements no hook", "mark one of mibench_datasets, _defenses, _attacks with @mibench.hookimpl"
+            "it implements no hook",
+            "mark one of mibench_datasets, _defenses, _measures, _attacks with @mibench.hookimpl",
         )
     try:
         manager.register(module, plugin.name)
@@ -202,8 +210,7 @@ def source_of(component: Component) -> str:
     Returns:
         The source; with " + " and those of wrapped components where they differ; "" for a class that was never registered.
     """
-    parts = [component, *(value for value in vars(component).values() if isinstance(value, Component))]
-    return " + ".join(dict.fromkeys(_SOURCES[type(part)] for part in parts if type(part) in _SOURCES))
+    return " + ".join(dict.fromkeys(_SOURCES[type(part)] for part in component.parts() if type(part) in _SOURCES))
 
 
 _SOURCES: dict[type[Component], str] = {}

@@ -49,6 +49,13 @@ class Recipe(BaseModel):
         exclude_if=lambda names: not names,
         description='how images are varied in training; also written "flip+crop"',
     )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        exclude_if=lambda rate: rate == 0,
+        description="decoupled weight decay (AdamW, arXiv 1711.05101): each step takes learning rate × this × weight away",
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
         exclude_if=lambda name: name == "fp32",

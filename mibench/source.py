@@ -32,9 +32,8 @@ def code_digest(component: Component) -> str:
     Returns:
         "class:" and 64 hexadecimal digits; "" where there is no source.
     """
-    parts = [component, *(value for value in vars(component).values() if isinstance(value, Component))]
     try:
-        texts = set().union(*(_texts(type(part), _stamp(type(part))) for part in parts))
+        texts = set().union(*(_texts(type(part), _stamp(type(part))) for part in component.parts()))
     except (OSError, TypeError, SyntaxError, KeyError):
         return ""
     return PREFIX + sha256("\n".join(sorted(texts)).encode())

@@ -64,8 +64,8 @@ def test_a_label_names_its_component(registry, kind, text):
         ("attack", "secmi+filter+filter", "'filter' cannot wrap 'filter'"),
         ("attack", "secmi+filter:radius=-1", "radius"),
         ("attack", "secmi+filter:base=pia", "before the +"),
-        ("dataset", "digits+filter", "only an attack can be wrapped"),
-        ("defense", "hold3+filter", "only an attack can be wrapped"),
+        ("dataset", "digits+filter", "only a defense and an attack can be followed by +"),
+        ("defense", "hold3+filter", "unknown measure 'filter'"),
     ],
 )
 def test_a_mistake_gets_one_line_that_names_it(registry, kind, text, message):

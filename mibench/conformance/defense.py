@@ -10,8 +10,9 @@ from mibench.data import Split, split
 from mibench.defenses import Defense
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks
-from mibench.diffusion.training import train
+from mibench.diffusion.training import SingleTrainer, drops, train
 from mibench.evaluate.isolation import isolated
+from mibench.measures import MeasuredDefense, measured
 from mibench.names import build
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
@@ -48,23 +49,31 @@ def check_process(defense: Defense, registry: Registry) -> str:
 
 
 def check_loss(defense: Defense, registry: Registry) -> str:
-    """The loss is a finite scalar that can be differentiated, and depends on its generator alone."""
+    """Each member has a finite loss of its own that can be differentiated, and the batch's is one number."""
     data = _data(registry)
-    losses = []
+    recipe, found = defense.adapt_recipe(RECIPE), []
     for attempt in ("first", "second"):
         model = _blank(defense, data)
         network_of(model).train()
+        teachers = [_blank(other, data) for other, _ in defense.teachers(len(data.members))]
         with isolated(0, attempt):  # other global random numbers
-            span = model.process.t_min, model.process.horizon
-            kernel = model.process.tabulated(torch.linspace(*span, 16, dtype=torch.float64))
-            loss = defense.loss(model, data.members[:16].double(), kernel, generator(0, "loss"))
-        if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
-            what = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise Fault(f"its loss is {what}; return one floating-point number as a tensor, the mean over the batch")
-        if not torch.isfinite(loss) or not loss.requires_grad:
-            raise Fault("its loss is not finite, or has no gradient; use the answers of model.denoiser")
-        losses.append(loss.item())
-    if losses[0] != losses[1]:
+            training = SingleTrainer(defense, model, data.members, recipe, 0, teachers)
+            batch = training.batch()
+            if batch.u.shape[1:] != model.state_shape or not torch.isfinite(batch.u).all():
+                raise Fault("its rows() or vary() give no finite members of the dataset's shape")
+            if any(map(drops, network_of(model).modules())):
+                torch.manual_seed(0)
+            losses = training.losses(batch)
+        if not isinstance(losses, Tensor) or losses.shape != batch.rows.shape or not losses.is_floating_point():
+            what = f"of shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+            raise Fault(f"its losses() are {what}; return one floating-point number for each noised member, (B,)")
+        if not torch.isfinite(losses).all() or not losses.requires_grad:
+            raise Fault("its losses are not finite, or have no gradient; use the answers of model.denoiser")
+        loss = defense.reduce(losses)
+        if not isinstance(loss, Tensor) or loss.shape != ():
+            raise Fault("its reduce() gives no single number; return a tensor such as losses.mean()")
+        found.append(loss.item())
+    if found[0] != found[1]:
         raise Fault(
             "its loss differs for the same generator; take all randomness from `generator`, none from torch's global one"
         )
@@ -75,15 +84,13 @@ def check_training(defense: Defense, registry: Registry) -> str:
     """A few steps change the weights, and are the same bit for bit when repeated, and when interrupted and resumed."""
     data = _data(registry)
     for parameterisation in ("plain", "sufficient"):
-        chosen = defense.model_copy(update={"parameterisation": parameterisation})
+        chosen = _with_parameterisation(defense, parameterisation)
         start = _weights(_blank(chosen, data))
         whole, again = (_trained(chosen, data, attempt) for attempt in ("first", "second"))
         if not _equal(whole, again):
-            raise Fault(
-                "two trainings with one seed differ; take all randomness of loss() and update() from `generator`"
-            )
+            raise Fault("two trainings with one seed differ; take all randomness of a step from its generator")
         if _equal(whole, start):
-            raise Fault(f"{STEPS} steps change no weight; update() must step the optimizer")
+            raise Fault(f"{STEPS} steps change no weight; step() must step the optimizer")
         sink = _Sink()
         _trained(chosen, data, "third", sink)
         fresh = build(registry, "defense", chosen.label)  # as in a new process
@@ -99,7 +106,9 @@ def check_training(defense: Defense, registry: Registry) -> str:
 def check_release(defense: Defense, registry: Registry) -> str:
     """The released model answers for each sample by itself, finite and in the samples' shape."""
     data = _data(registry)
-    released = defense.release(_blank(defense, data))
+    model = _blank(defense, data)
+    network_of(model).eval()
+    released = defense.release(model)
     if not isinstance(released, Model):
         raise Fault(f"its release() gives {type(released).__name__}; return a mibench.Model")
     with torch.no_grad():
@@ -118,13 +127,20 @@ def check_release(defense: Defense, registry: Registry) -> str:
     return ""
 
 
+def _with_parameterisation(defense: Defense, parameterisation: str) -> Defense:
+    """The same defense, its network in another parameterisation."""
+    if isinstance(defense, MeasuredDefense):
+        return measured(_with_parameterisation(defense.base, parameterisation), defense.measures)
+    return defense.model_copy(update={"parameterisation": parameterisation})
+
+
 def _data(registry: Registry) -> Split:
     dataset = build(registry, "dataset", DATA)
     return split(dataset, 0)  # type: ignore[arg-type]
 
 
 def _blank(defense: Defense, data: Split) -> Model:
-    return defense.build_model(data.shape, data.data_variance, RECIPE)
+    return defense.build_model(data.shape, data.data_variance, defense.adapt_recipe(RECIPE))
 
 
 def _weights(model: Model) -> dict[str, Tensor]:
@@ -137,9 +153,10 @@ def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def _trained(defense: Defense, data: Split, attempt: str, sink: _Sink | None = None) -> dict[str, Tensor]:
     """The weights after a training, with other global random numbers for each attempt."""
-    model = _blank(defense, data)
+    model, recipe = _blank(defense, data), defense.adapt_recipe(RECIPE)
+    teachers = [_blank(other, data) for other, _ in defense.teachers(len(data.members))]
     with isolated(0, attempt):
-        train(defense, model, data.members, RECIPE, 0, Callbacks(sink=sink))
+        train(defense, model, data.members[defense.select(data.members)], recipe, 0, Callbacks(sink=sink), teachers)
     return _weights(model)
 
 

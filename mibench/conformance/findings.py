@@ -9,6 +9,7 @@ from mibench.components import Component
 from mibench.conformance.attack import check_exact, check_fresh, check_points
 from mibench.conformance.dataset import check_pool, check_split
 from mibench.conformance.defense import check_loss, check_process, check_release, check_training
+from mibench.conformance.measure import check_measured_loss, check_measured_release, check_measured_training
 from mibench.conformance.options import check_options
 from mibench.errors import MibenchError, one_line
 from mibench.evaluate.isolation import isolated
@@ -28,6 +29,12 @@ CHECKS: dict[str, dict[str, Check]] = {
         "loss": check_loss,
         "training": check_training,
         "release": check_release,
+    },
+    "measure": {
+        "options": check_options,
+        "loss": check_measured_loss,
+        "training": check_measured_training,
+        "release": check_measured_release,
     },
     "attack": {
         "options": check_options,

@@ -1,6 +1,8 @@
-"""The default loss and step of a training."""
+"""A batch of noised members, the default loss, and the default step of a training."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,26 @@ from mibench.diffusion.denoisers import NetworkDenoiser, expand
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.process import Kernel
 
-__all__ = ["clipped_step", "hybrid_score_matching", "noised", "weighted_error"]
+__all__ = ["NoisedBatch", "clipped_step", "hybrid_score_matching", "noised", "weighted_error"]
+
+
+@dataclass(frozen=True)
+class NoisedBatch:
+    """Members with noise, as a training step sees them; B is the number of members times the draws of each.
+
+    Attributes:
+        u: (B, n, *item) states, float64.
+        target: (B, *item), the noise ε_n that the network is to find in them.
+        kernel: the process' kernel at their B times.
+        rows: (B,), the member of each state, as an index.
+        teachers: models that were trained before, see ``mibench.defenses.Defense.teachers``.
+    """
+
+    u: Tensor
+    target: Tensor
+    kernel: Kernel
+    rows: Tensor
+    teachers: tuple[Model, ...] = ()
 
 
 def noised(batch: Tensor, kernel: Kernel, eps: Tensor) -> Tensor:
@@ -18,20 +39,19 @@ def noised(batch: Tensor, kernel: Kernel, eps: Tensor) -> Tensor:
 
 
 def weighted_error(denoiser: NetworkDenoiser, u: Tensor, kernel: Kernel, target: Tensor) -> Tensor:
-    """‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, the mean over (B, n, *item) states with targets (B, *item)."""
+    """‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, (B,), of (B, n, *item) states with targets (B, *item)."""
     error = (denoiser(u, kernel) - target).flatten(1).square().mean(1)
-    loss: Tensor = (error / denoiser.c_out(kernel).square()).mean()
+    loss: Tensor = error / denoiser.c_out(kernel).square()
     return loss
 
 
-def hybrid_score_matching(model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
-    """Hybrid score matching, E_t ‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, auxiliaries marginalised.
+def hybrid_score_matching(model: Model, batch: NoisedBatch) -> Tensor:
+    """Hybrid score matching, ‖ε_θ(u_t, t) − ε_n‖² / c_out²(t) per dimension, auxiliaries marginalised; (B,).
 
     2112.07068, eq. 8, weighted as in 2206.00364: the network's own error has the same weight at all times. Where the noise
     hides the data c_out goes to 0, and an unweighted loss would leave the coarse structure of the samples untrained.
     """
-    eps = torch.randn(len(batch), *model.state_shape, generator=generator, device=model.device).double()
-    return weighted_error(network_of(model), noised(batch, kernel, eps), kernel, eps[:, -1])
+    return weighted_error(network_of(model), batch.u, batch.kernel, batch.target)
 
 
 def clipped_step(model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:

@@ -38,6 +38,7 @@ class MLP(nn.Module):
             nn.ModuleList([nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)])
             for _ in range(recipe.depth)
         )
+        self.drop = nn.Dropout(0.0)  # which the measure ``dropout`` sets
         self.leave = nn.Linear(width, size)
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
@@ -51,8 +52,8 @@ class MLP(nn.Module):
         h = self.enter(x)
         for layer in self.layers:
             norm, first, second = cast(nn.ModuleList, layer)
-            h = h + second(nn.functional.silu(first(norm(h)) + time))
-        answer: Tensor = self.leave(nn.functional.silu(h)).view(-1, *self.shape)
+            h = h + second(self.drop(nn.functional.silu(first(norm(h)) + time)))
+        answer: Tensor = self.leave(self.drop(nn.functional.silu(h))).view(-1, *self.shape)
         return answer
 
 

@@ -116,8 +116,10 @@ class CheckpointSink(Protocol):
 
 
 def adam(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam, which works element by element, so that one serves any number of stacked models."""
-    return torch.optim.Adam(task.parameters.values(), lr=recipe.learning_rate, fused=True)
+    """Adam with decoupled weight decay. It works element by element, so that one serves any number of stacked models."""
+    return torch.optim.AdamW(
+        task.parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
 
 
 def lr_factor(recipe: Recipe, k: int) -> float:
@@ -136,12 +138,14 @@ class Callbacks:
         keep: called at the end for each model and snapshot with the index of the model, the steps done and a copy of the
             denoiser's state, as if the training had ended there.
         sink: saves and restores the state of an interrupted training.
+        save_end: whether the state after the last step is saved, too.
     """
 
     progress: Callable[[int, int], None] = lambda done, total: None
     snapshots: tuple[int, ...] = ()
     keep: Callable[[int, int, dict[str, Tensor]], None] = lambda k, done, state: None
     sink: CheckpointSink | None = None
+    save_end: bool = False
 
 
 def optimise(
@@ -186,7 +190,8 @@ def optimise(
             callbacks.progress(state.done, recipe.steps)
         if state.done in callbacks.snapshots:
             state.snapshots[state.done] = {name: value.clone() for name, value in state.average.items()}
-        if sink is not None and state.done < recipe.steps and sink.due():
+        at_end = state.done == recipe.steps
+        if sink is not None and (callbacks.save_end if at_end else sink.due()):
             sink.write(state.done, state.tensors(task, optimizer))
     for done, averages in state.snapshots.items():
         save_snapshot(done, averages)

@@ -19,17 +19,22 @@ from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks, Task, adam, optimise
 from mibench.diffusion.pool import Pool
 from mibench.diffusion.process import Kernel
-from mibench.diffusion.training import TIMES, Objective, SingleTrainer, autocast_context, time_table, training_facts
+from mibench.diffusion.training import (
+    TIMES,
+    Objective,
+    SingleTrainer,
+    autocast_context,
+    drops,
+    time_table,
+    training_facts,
+)
 from mibench.recipe import Recipe
 
 __all__ = ["Speed", "StackedTrainer", "can_stack", "measure_speed", "train_stacked"]
 
-# layers that draw from the global generator or keep statistics of the batch
-UNSTACKABLE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-
 
 def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
-    """Whether models of one objective can train in one step: its loss and update are the default ones.
+    """Whether models of one objective can train in one step: the stages of its steps are the default ones.
 
     Args:
         objective: of the models.
@@ -41,9 +46,14 @@ def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
     shapes = {
         (type(module), *((name, p.shape) for name, p in module.named_parameters()))
         for module in modules
-        if isinstance(module, NetworkDenoiser) and not any(isinstance(part, UNSTACKABLE) for part in module.modules())
+        if isinstance(module, NetworkDenoiser) and not any(map(_shared, module.modules()))
     }
     return not modules or (len(shapes) == 1 and all(isinstance(module, NetworkDenoiser) for module in modules))
+
+
+def _shared(layer: nn.Module) -> bool:
+    """Whether a layer draws from the global generator or keeps statistics of the batch."""
+    return drops(layer) or isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
 class _Error(nn.Module):
@@ -54,7 +64,7 @@ class _Error(nn.Module):
         self.denoiser = denoiser
 
     def forward(self, u: Tensor, target: Tensor, *kernel: Tensor) -> Tensor:
-        return weighted_error(self.denoiser, u, Kernel(*kernel), target)
+        return weighted_error(self.denoiser, u, Kernel(*kernel), target).mean()
 
 
 def _turned(parameter: Tensor) -> Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mibench.diffusion.losses import NoisedBatch, noised
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks, optimise
 from mibench.diffusion.pool import Pool
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.recipe import Recipe
 
-__all__ = ["TIMES", "Objective", "SingleTrainer", "autocast_context", "time_table", "train", "training_facts"]
+__all__ = ["TIMES", "Objective", "SingleTrainer", "autocast_context", "drops", "time_table", "train", "training_facts"]
 
 TIMES = 4096
 
@@ -25,11 +27,15 @@ class Objective(Protocol):
     @property
     def stackable(self) -> bool: ...
 
-    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor: ...
+    def rows(self, size: int, recipe: Recipe, generator: torch.Generator) -> Tensor: ...
 
-    def update(
-        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
-    ) -> None: ...
+    def vary(self, x: Tensor, generator: torch.Generator) -> Tensor: ...
+
+    def losses(self, model: Model, batch: NoisedBatch) -> Tensor: ...
+
+    def reduce(self, losses: Tensor) -> Tensor: ...
+
+    def step(self, training: SingleTrainer, optimizer: torch.optim.Optimizer) -> Tensor: ...
 
 
 def time_table(process: LinearSDE, recipe: Recipe, device: torch.device) -> Kernel:
@@ -49,28 +55,82 @@ def autocast_context(recipe: Recipe, device: torch.device) -> AbstractContextMan
     return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
 
 
-class SingleTrainer:
-    """The task of training one model; see ``train``."""
+def drops(layer: nn.Module) -> bool:
+    """Whether a layer is dropout, which draws from torch's global generator."""
+    return isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
 
-    def __init__(self, objective: Objective, model: Model, members: Tensor, recipe: Recipe, seed: int) -> None:
-        self.objective, self.model, self.recipe = objective, model, recipe
+
+class SingleTrainer:
+    """The task of training one model; a defense's ``step`` is given it.
+
+    Args:
+        objective: the stages of a step, such as a defense.
+        model: in training; its parameters change.
+        members: (M, *item).
+        recipe: batch, clip, precision, …
+        seed: of all that is drawn.
+        teachers: models that were trained before, which the loss may ask.
+
+    Attributes:
+        model, recipe: as given.
+        size: M.
+        generator: on the model's device. All that a step draws comes from it, except for dropout, which draws from torch's
+            global one. Its state is saved with an interrupted training, which then resumes bit for bit.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        model: Model,
+        members: Tensor,
+        recipe: Recipe,
+        seed: int,
+        teachers: Sequence[Model] = (),
+    ) -> None:
+        self.objective, self.model, self.recipe, self.teachers = objective, model, recipe, tuple(teachers)
         self.pool, self.size = Pool(members, model.device, recipe.augment), len(members)
         self.table = time_table(model.process, recipe, model.device)
         self.generator = torch.Generator(model.device).manual_seed(seed)
         self.generators = [self.generator]
-        self.parameters: dict[str, Tensor] = dict(network_of(model).named_parameters())
-        self.buffers = dict(network_of(model).named_buffers())
+        network = network_of(model)
+        self.parameters: dict[str, Tensor] = dict(network.named_parameters())
+        self.buffers = dict(network.named_buffers())
+        self._dropout: torch.Generator | None = None
+        if any(map(drops, network.modules())):
+            self._dropout = torch.Generator().manual_seed(seed)
+            self.generators.append(self._dropout)
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
-        batch, device = (self.recipe.batch,), self.model.device
-        rows = torch.randint(self.size, batch, generator=self.generator, device=device)
-        times = torch.randint(TIMES, batch, generator=self.generator, device=device)
-        members = self.pool.batch(rows, self.pool.draw_augmentation(self.recipe.batch, self.generator))
-        with autocast_context(self.recipe, device):
-            loss = self.objective.loss(self.model, members, self.table.take(times), self.generator)
-        self.objective.update(self.model, loss, optimizer, self.recipe.clip, self.generator)
-        return loss.detach()
+        if self._dropout is None:
+            return self.objective.step(self, optimizer)
+        # dropout draws from torch's global generator, which is seeded anew for each step
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int(torch.randint(1 << 62, (), generator=self._dropout)))
+            return self.objective.step(self, optimizer)
+
+    def batch(self, draws: int = 1) -> NoisedBatch:
+        """The members of this step with noise; each stands ``draws`` times in a row, with times and noise of its own."""
+        device, objective = self.model.device, self.objective
+        rows = objective.rows(self.size, self.recipe, self.generator)
+        if draws > 1:
+            rows = rows.repeat_interleave(draws)
+        times = torch.randint(TIMES, (len(rows),), generator=self.generator, device=device)
+        members = self.pool.batch(rows, self.pool.draw_augmentation(len(rows), self.generator))
+        members = objective.vary(members, self.generator)
+        eps = torch.randn(len(rows), *self.model.state_shape, generator=self.generator, device=device).double()
+        kernel = self.table.take(times)
+        return NoisedBatch(noised(members, kernel, eps), eps[:, -1], kernel, rows, self.teachers)
+
+    def losses(self, batch: NoisedBatch) -> Tensor:
+        """The loss of each state of a batch, (B,), in the precision of the recipe."""
+        with autocast_context(self.recipe, self.model.device):
+            return self.objective.losses(self.model, batch)
+
+    def loss(self, batch: NoisedBatch) -> Tensor:
+        """The loss of a batch, ()."""
+        return self.objective.reduce(self.losses(batch))
 
 
 def training_facts(recipe: Recipe, members: Tensor, loss: float, model: Model) -> dict[str, Any]:
@@ -90,16 +150,18 @@ def train(
     recipe: Recipe,
     seed: int,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
+    teachers: Sequence[Model] = (),
 ) -> dict[str, Any]:
     """Train a model in place; at the end it holds the moving average of the weights.
 
     Args:
-        objective: gives loss and update, such as a defense.
+        objective: the stages of a step, such as a defense.
         model: an untrained one.
         members: (M, *item).
         recipe: steps, batch, learning rate, …
-        seed: of batches, times, noise and the draws of an update.
+        seed: of batches, times, noise and whatever else a step draws.
         callbacks: what it reports while it runs.
+        teachers: models that were trained before, which the loss may ask.
 
     Returns:
         Facts for the record, see ``training_facts``.
@@ -114,6 +176,6 @@ def train(
         callbacks.keep(0, done, state)
 
     network.train()
-    loss = optimise(SingleTrainer(objective, model, members, recipe, seed), recipe, callbacks, save_snapshot)
+    loss = optimise(SingleTrainer(objective, model, members, recipe, seed, teachers), recipe, callbacks, save_snapshot)
     network.eval()
     return training_facts(recipe, members, loss.item(), model)

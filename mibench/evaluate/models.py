@@ -42,7 +42,7 @@ def training_seed(cell: Cell) -> int:
 def blank_model(cell: Cell, data: Split, device: str) -> Model:
     """The model of a cell before training."""
     variance = training_data(cell, data).double().square().mean().item()
-    return cell.defense.build_model(data.shape, variance, cell.recipe, device, training_seed(cell))
+    return cell.defense.build_model(data.shape, variance, cell.own_recipe, device, training_seed(cell))
 
 
 def model_code(cell: Cell) -> dict[str, str]:

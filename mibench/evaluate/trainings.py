@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mibench.claims import Claim
 from mibench.data import split
 from mibench.defenses import Defense
 from mibench.diffusion.compiled import compiled
@@ -23,6 +25,7 @@ from mibench.evaluate.report import Report
 from mibench.recipe import Recipe
 from mibench.results.record import digest_of
 from mibench.results.store import Store
+from mibench.seeds import generator
 from mibench.suite.cells import Cell
 
 __all__ = ["Training", "make_models", "stacking_is_faster"]
@@ -71,7 +74,10 @@ class Training:
     def __init__(self, cells: list[Cell], device: str) -> None:
         self.cells, self.first = cells, cells[0]
         self.data = split(self.first.dataset, self.first.seed)
-        self.members = training_data(self.first, self.data)
+        members = training_data(self.first, self.data)
+        self.variance = members.double().square().mean().item()
+        self.members = members[self.first.defense.select(members)]
+        self.recipe = self.first.own_recipe
         self.seed = training_seed(self.first)
         self.model = blank_model(self.first, self.data, device)
         self.snapshots: dict[int, dict[str, Tensor]] = {}
@@ -84,10 +90,12 @@ class Training:
         for cell in self.cells:
             state, own = final, facts
             if cell.checkpoint:
-                epochs = facts["epochs_per_member"] * cell.checkpoint / self.first.recipe.steps
+                epochs = facts["epochs_per_member"] * cell.checkpoint / self.recipe.steps
                 state = self.snapshots[cell.checkpoint]
                 own = facts | {"steps": cell.checkpoint, "epochs_per_member": epochs, "loss": None}
             network.load_state_dict(state)
+            if claim := self._claim(cell):
+                own = own | {"claim": claim.model_dump(mode="json")}
             if cell.shadow is None:
                 nonmembers = self.data.nonmembers[: len(self.data.members)]
                 for name, part in (("member_loss", self.data.members), ("heldout_loss", nonmembers)):
@@ -95,6 +103,19 @@ class Training:
             saved.append((cell, state, own))
         for cell, state, own in saved:
             save_model(cell, store, self.data, state, own)
+
+    def _claim(self, cell: Cell) -> Claim | None:
+        """What its defense claims of a model; a claim that cannot be kept is refused before the training begins."""
+        return cell.defense.claim(len(self.members), self.recipe, cell.checkpoint or self.recipe.steps)
+
+    def check_claims(self) -> None:
+        """Work out what the defense claims, before anything is trained.
+
+        Raises:
+            MibenchError: where its options cannot give what they ask for, or the accountant is not installed.
+        """
+        for cell in self.cells:
+            self._claim(cell)
 
 
 def stacking_is_faster(trainings: list[Training], say: Callable[[str], None]) -> bool:
@@ -112,7 +133,7 @@ def _arguments(trainings: list[Training]) -> tuple[Defense, list[Model], list[Te
     """Objective, models, members, recipe and seeds, as ``train_stacked`` takes them."""
     first, models = trainings[0].first, [training.model for training in trainings]
     members, seeds = [training.members for training in trainings], [training.seed for training in trainings]
-    return first.defense, models, members, first.recipe, seeds
+    return first.defense, models, members, trainings[0].recipe, seeds
 
 
 class _Trainer:
@@ -127,6 +148,8 @@ class _Trainer:
         Raises:
             MibenchError: where one could not be trained, after all others.
         """
+        for training in trainings:
+            training.check_claims()
         first = trainings[0].first
         stacked = first.shadow is not None and can_stack(first.defense, [training.model for training in trainings])
         partials = [self._partial(training.first.model_title, [training]) for training in trainings]
@@ -143,11 +166,11 @@ class _Trainer:
                     whole.delete()
         self._train_one_by_one(trainings, partials, stacked)
 
-    def _partial(self, title: str, trainings: list[Training]) -> PartialTraining:
+    def _partial(self, title: str, trainings: list[Training], *names: str) -> PartialTraining:
         splits = [training.data.fingerprint for training in trainings]
         code = model_code(trainings[0].first)
         facts = {"device": self.device, "torch": torch.__version__, "splits": splits, "code": code}
-        key = digest_of([training.first.training_key for training in trainings])
+        key = digest_of([*(training.first.training_key for training in trainings), *names])
         return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every)
 
     def _train_one_by_one(self, trainings: list[Training], partials: list[PartialTraining], stacked: bool) -> None:
@@ -183,14 +206,36 @@ class _Trainer:
             trainings[k].snapshots[done] = state
 
         callbacks = Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)
-        if stacked:
-            facts = train_stacked(*_arguments(trainings), callbacks)
-        else:
-            defense, (model,), (members,), recipe, (seed,) = _arguments(trainings)
-            with compiled(model, recipe, self.report.say):
-                facts = [train(defense, model, members, recipe, seed, callbacks)]
+        facts = (
+            train_stacked(*_arguments(trainings), callbacks)
+            if stacked
+            else [self._train_single(trainings[0], callbacks)]
+        )
         seconds = round(partial.seconds / len(trainings), 3)
         for training, own in zip(trainings, facts, strict=True):
             shared = {"seconds": seconds, "device": self.device, "trained_on": machine(), "together": len(trainings)}
             training.save(self.store, own | shared)
         partial.delete()
+
+    def _train_single(self, training: Training, callbacks: Callbacks) -> dict[str, Any]:
+        """Train one model by itself, and before it the teachers that its defense asks for; facts for the record."""
+        defense, recipe, members = training.first.defense, training.recipe, training.members
+        asked, teachers, partials = defense.teachers(len(members)), [], []
+
+        def progress(k: int) -> Callable[[int, int], None]:
+            return lambda done, total: callbacks.progress(k * total + done, (len(asked) + 1) * total)
+
+        for k, (other, rows) in enumerate(asked):
+            title = f"teacher {k + 1} of {training.first.model_title}"
+            partials.append(self._partial(title, [training], f"teacher {k}"))
+            seed = generator(training.seed, "teacher", k).initial_seed()
+            teacher = other.build_model(training.data.shape, training.variance, recipe, self.device, seed)
+            partials[k].begin()
+            train(other, teacher, members[rows], recipe, seed, Callbacks(progress(k), sink=partials[k], save_end=True))
+            teachers.append(teacher)
+        with compiled(training.model, recipe, self.report.say):
+            own = replace(callbacks, progress=progress(len(asked)))
+            facts = train(defense, training.model, members, recipe, training.seed, own, teachers)
+        for partial in partials:
+            partial.delete()
+        return facts

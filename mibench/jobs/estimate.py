@@ -31,16 +31,22 @@ def estimate(kind: JobKind, cells: list[Cell]) -> float:
     """Seconds that a job takes on one core: right in its order, wrong by a factor that ``Clock`` measures."""
     if kind == "models":
         trainings = {cell.training_key: cell for cell in cells if cell.model_kind == "trained"}
-        return CELL + sum(c.recipe.steps * (STEP + 3 * c.recipe.batch * _pass(c)) for c in trainings.values())
+        return CELL + sum(map(_training, trainings.values()))
     counts = (EVALUATIONS if cell.attack else cell.utility.samples * cell.utility.evaluations for cell in cells)
     return sum(CELL + count * _pass(cell) for count, cell in zip(counts, cells, strict=True))
+
+
+def _training(cell: Cell) -> float:
+    """Seconds of a training."""
+    recipe = cell.own_recipe
+    return recipe.steps * (STEP + 3 * recipe.batch * _pass(cell))
 
 
 def _pass(cell: Cell) -> float:
     """Seconds for one sample to pass through the network."""
     if cell.model_kind != "trained":
         return EXACT
-    recipe = cell.recipe
+    recipe = cell.own_recipe
     return UNETS.get(recipe.network, 4.0 * recipe.depth * recipe.width**2) / FLOPS
 
 

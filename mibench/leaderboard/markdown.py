@@ -9,7 +9,7 @@ from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.guide import guide
-from mibench.leaderboard.remarks import doubts, own_steps, rounding, status, warnings
+from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Code, Entry, Footnote, Strong, Table, markdown_table
 from mibench.suite.suite import suite_name
 
@@ -96,7 +96,7 @@ class _Page:
                 table(tables.matched_table(board, dataset)),
             ]
         if rows := table(tables.control_table(board, dataset, self.controls[dataset])):
-            parts += [f"### Controls of {dataset}", rows, own_steps(board, dataset), rounding(board, dataset)]
+            parts += [f"### Controls of {dataset}", rows, own_stages(board, dataset), rounding(board, dataset)]
         rows = table(tables.setting_table(board, dataset))
         parts += [f"### Settings of {dataset}", rows or "No attack has been run."]
         parts += [f"### Cost and training of {dataset}", table(details.training_table(board, dataset))]

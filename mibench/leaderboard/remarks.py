@@ -9,7 +9,7 @@ from mibench.leaderboard.controls import Control, blind_attacks
 from mibench.leaderboard.selection import Selection
 from mibench.results.validate import disagreements
 
-__all__ = ["doubts", "own_steps", "rounding", "stale_note", "status", "unknown_note", "warnings"]
+__all__ = ["doubts", "own_stages", "rounding", "stale_note", "status", "unknown_note", "warnings"]
 
 
 def doubts(board: Board, name: str) -> list[str]:
@@ -125,13 +125,13 @@ def _claims(board: Board) -> list[str]:
     return broken + empty
 
 
-def own_steps(board: Board, dataset: str) -> str:
+def own_stages(board: Board, dataset: str) -> str:
     """Which defenses the controls do not know in full; "" where there is none."""
     parts = []
     for label in board.defenses(dataset):
         defense = board.selection.known.component("defense", label)
-        if isinstance(defense, Defense) and defense.own_steps:
-            parts.append(f"`{label}` ({', '.join(f'`{step}`' for step in defense.own_steps)})")
+        if isinstance(defense, Defense) and defense.own_stages:
+            parts.append(f"`{label}` ({', '.join(f'`{stage}`' for stage in defense.own_stages)})")
     if not parts:
         return ""
     return (

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mibench.components import Dataset
-from mibench.names import split_list
+from mibench.names import split_list, split_plus
 from mibench.recipe import Recipe
 from mibench.results.folder import UTILITY
 from mibench.results.known import Known
@@ -125,9 +125,10 @@ def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
 def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
     """The suite with its names as the records write them: the order of options does not matter."""
 
-    def parts(text: str) -> tuple[str, frozenset[str]]:
-        name, _, options = text.partition(":")
-        return name.strip(), frozenset(split_list(options))
+    def parts(text: str) -> tuple[str, frozenset[tuple[str, frozenset[str]]]]:
+        first, *others = (part.partition(":") for part in split_plus(text))
+        named = [(name.strip(), frozenset(split_list(options))) for name, _, options in (first, *others)]
+        return named[0][0], frozenset(named)
 
     changes: dict[str, Any] = {}
     for kind, lists in (("dataset", ["datasets"]), ("defense", ["defenses"]), ("attack", ["attacks", "blind"])):

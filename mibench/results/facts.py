@@ -34,6 +34,7 @@ class ComponentFacts(Strict):
         version: of the component; it is raised when the component's numbers change.
         options: every option by name, as JSON.
         base: the attack inside a wrapper.
+        measures: of a defense, in the order in which they apply.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -42,6 +43,7 @@ class ComponentFacts(Strict):
     version: int
     options: dict[str, Any]
     base: ComponentFacts | None = optional()
+    measures: tuple[ComponentFacts, ...] | None = optional()
 
 
 class CellFacts(Strict):

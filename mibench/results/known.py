@@ -53,7 +53,7 @@ class Known:
         missing: dict[str, list[str]] = {}
         for kind, facts in _parts(record):
             if (kind, facts.name) not in self.versions:
-                missing.setdefault(kind, []).append(f"{kind} {facts.name}")
+                missing.setdefault("defense" if kind == "measure" else kind, []).append(f"{kind} {facts.name}")
         return missing
 
     def stale(self, record: Record) -> str:
@@ -122,4 +122,5 @@ def _parts(record: Record) -> Iterator[tuple[str, ComponentFacts]]:
         part: ComponentFacts | None = facts
         while part:
             yield kind, part
+            yield from (("measure", measure) for measure in part.measures or ())
             part = part.base

@@ -52,6 +52,11 @@ class Cell:
     checkpoint: int = 0
     shadow: tuple[ShadowKind, int] | None = None
 
+    @property
+    def own_recipe(self) -> Recipe:
+        """The recipe that trains the model: the suite's, as the defense changes it."""
+        return self.defense.adapt_recipe(self.recipe)
+
     def with_attack(self, attack: Attack | None) -> Cell:
         """The cell of another attack on the same model; the names and keys of the model are copied, not computed again."""
         cell = replace(self, attack=attack)

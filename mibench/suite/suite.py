@@ -141,14 +141,18 @@ def plan_cells(registry: Registry, suite: Suite) -> list[Cell]:
     blind = [name for name in suite.blind if suite.controls and name not in suite.attacks]
     blind_attacks = _components(registry, "attack", blind, Attack)
     _check(suite, datasets, defenses)
+    listed = {defense.label for defense in defenses}
     cells: list[Cell] = []
     for dataset in datasets:
         recipe = _recipe(suite, dataset)
+        for defense in defenses:
+            defense.check(dataset, recipe)
         for seed in suite.seeds:
             for defense in defenses:
-                cells += _cells_of_defense(
-                    suite, Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility), attacks
-                )
+                model = Cell(dataset, defense, None, seed, suite.model, recipe, suite.utility)
+                cells += _cells_of_model(suite, model, attacks)
+                if defense.control.label not in listed - {defense.label}:
+                    cells += _cells_of_controls(suite, model, attacks)
             fresh = Cell(dataset, defenses[0], None, seed, "fresh", recipe, suite.utility)
             cells += [fresh.with_attack(attack) for attack in blind_attacks]
     return cells
@@ -199,12 +203,21 @@ def _recipe(suite: Suite, dataset: Dataset) -> Recipe:
     return recipe
 
 
-def _cells_of_defense(suite: Suite, model: Cell, attacks: list[Attack]) -> list[Cell]:
-    """Utility and attacks at each checkpoint of a model, then attacks on its controls: the exact and the fresh model."""
+def _cells_of_model(suite: Suite, model: Cell, attacks: list[Attack]) -> list[Cell]:
+    """Utility and attacks at each checkpoint of a model."""
     cells = []
-    for checkpoint in (*checkpoint_steps(suite, model.recipe.steps), 0):
+    for checkpoint in (*checkpoint_steps(suite, model.own_recipe.steps), 0):
         snapshot = replace(model, checkpoint=checkpoint)
         cells += [snapshot.with_attack(attack) for attack in (None, *attacks)]
+    return cells
+
+
+def _cells_of_controls(suite: Suite, model: Cell, attacks: list[Attack]) -> list[Cell]:
+    """Attacks on the controls of a model: the exact model, for the first seed, and the fresh one.
+
+    A defense whose measures change its training alone has the controls of the defense without them, if that is in the suite.
+    """
+    cells = []
     controls: tuple[ModelKind, ...] = ()
     if suite.controls and suite.model == "trained":
         controls = ("exact", "fresh") if model.seed == suite.seeds[0] else ("fresh",)

@@ -30,8 +30,8 @@ DRAW = "return torch.randn(1500, 2, generator=generator)"
 
 
 def loss(line):
-    """A defense with a loss of one line."""
-    return f"{DEFENSE}\n    def loss(self, model, batch, kernel, generator):\n        {line}\n"
+    """A defense with losses of one line."""
+    return f"{DEFENSE}\n    def losses(self, model, batch):\n        {line}\n"
 
 
 def process(line):
@@ -42,26 +42,27 @@ def process(line):
 WRONG = {
     "prior": (process("sde.prior = sde.prior * 2"), "defense", "the prior has 2"),
     "kernels": (process("sde.initial[0] = torch.nan; sde._cached_kernel.cache_clear()"), "defense", "· process: "),
-    "loss of a vector": (
-        loss("return super().loss(model, batch, kernel, generator).expand(3)"),
+    "losses of another batch": (
+        loss("return super().losses(model, batch).mean().expand(3)"),
         "defense",
-        "its loss is of shape (3,)",
+        "its losses() are of shape (3,)",
     ),
     "loss that is NaN": (
-        loss("return super().loss(model, batch, kernel, generator) * torch.nan"),
+        loss("return super().losses(model, batch) * torch.nan"),
         "defense",
-        "is not finite",
+        "are not finite",
     ),
     "loss with draws of its own": (
-        loss("return super().loss(model, batch + 0.1 * torch.randn(batch.shape), kernel, generator)"),
+        loss("return super().losses(model, batch) * torch.rand(len(batch.rows))"),
         "defense",
         "its loss differs for the same generator",
     ),
     "steps with draws of their own": (
         DEFENSE
         + """
-    def update(self, model, loss, optimizer, clip, generator):
-        super().update(model, loss * torch.rand(()), optimizer, clip, generator)
+    def step(self, training, optimizer):
+        optimizer.param_groups[0]["lr"] *= torch.rand(()).item()
+        return super().step(training, optimizer)
 """,
         "defense",
         "two trainings with one seed differ",
@@ -71,10 +72,10 @@ WRONG = {
         + """
     _steps: int = PrivateAttr(0)
 
-    def loss(self, model, batch, kernel, generator):
-        if kernel.mean_coef.shape[0] == 16 and model.denoiser.training:
+    def losses(self, model, batch):
+        if model.denoiser.training:
             self._steps += 1
-        return super().loss(model, batch, kernel, generator) * (1 + self._steps % 7)
+        return super().losses(model, batch) * (1 + self._steps % 7)
 """,
         "defense",
         "its loss differs",
@@ -82,9 +83,10 @@ WRONG = {
     "state that is not saved": (
         DEFENSE
         + """
-    def update(self, model, loss, optimizer, clip, generator):
+    def step(self, training, optimizer):
         optimizer.steps = getattr(optimizer, "steps", 0) + 1
-        super().update(model, loss, optimizer, clip / optimizer.steps**4, generator)
+        optimizer.param_groups[0]["lr"] /= optimizer.steps**4
+        return super().step(training, optimizer)
 """,
         "defense",
         "interrupted and resumed ends with other weights",

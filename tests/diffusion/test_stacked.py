@@ -123,18 +123,18 @@ def test_measuring_leaves_models_and_generators_alone() -> None:
 
 
 class OwnLoss(VP):
-    def loss(self, *given: Any) -> Tensor:
-        return 2 * super().loss(*given)
+    def losses(self, *given: Any) -> Tensor:
+        return 2 * super().losses(*given)
 
 
-class OwnUpdate(VP):
-    def update(self, *given: Any) -> None:
-        super().update(*given)
+class OwnStep(VP):
+    def step(self, *given: Any) -> Tensor:
+        return super().step(*given)
 
 
 def test_what_can_train_together() -> None:
     assert can_stack(VP()) and can_stack(HOLD(order=3))
-    assert not can_stack(OwnLoss()) and not can_stack(OwnUpdate())
+    assert not can_stack(OwnLoss()) and not can_stack(OwnStep())
     models = blank(VP())
     assert can_stack(VP(), models)
     wider = blank(VP(), RECIPE.model_copy(update={"width": 32}))[0]

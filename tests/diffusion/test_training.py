@@ -10,13 +10,13 @@ import torch
 from scipy.stats import kstest, truncnorm
 from torch import Tensor, nn
 
-from mibench import Defense, Model, Recipe
+from mibench import Defense, Model, NoisedBatch, Recipe
 from mibench.data import Split, split
 from mibench.diffusion import process as process_module
 from mibench.diffusion.denoisers import PlainDenoiser, SufficientDenoiser
-from mibench.diffusion.losses import hybrid_score_matching
+from mibench.diffusion.losses import hybrid_score_matching, noised
 from mibench.diffusion.optimise import Callbacks
-from mibench.diffusion.training import time_table, train
+from mibench.diffusion.training import SingleTrainer, time_table, train
 from mibench_datasets import Digits
 from mibench_defenses import CLD, HOLD, VE, VP
 
@@ -47,7 +47,9 @@ def loss_of(model: Model, members: Tensor) -> float:
     batch = members.double().repeat(16, 1, 1, 1)
     process = model.process
     t = process.t_min + (process.horizon - process.t_min) * torch.rand(len(batch), generator=g, dtype=torch.float64)
-    return hybrid_score_matching(model, batch, process.kernel(t), g).item()
+    kernel, eps = process.kernel(t), torch.randn(len(batch), *model.state_shape, generator=g).double()
+    rows = torch.arange(len(batch))
+    return hybrid_score_matching(model, NoisedBatch(noised(batch, kernel, eps), eps[:, -1], kernel, rows)).mean().item()
 
 
 @pytest.mark.parametrize(
@@ -99,18 +101,18 @@ def test_seeds_of_weights_and_of_batches_are_apart(digits: Split) -> None:
 
 
 class Noisy(VP):
-    """VP whose every update adds noise to the gradient."""
+    """VP whose every step adds noise to the gradient."""
 
     name = "noisy"
 
-    def update(
-        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
-    ) -> None:
+    def step(self, training: SingleTrainer, optimizer: torch.optim.Optimizer) -> Tensor:
+        loss = training.loss(training.batch())
         optimizer.zero_grad()
         loss.backward()
-        for p in model.denoiser.parameters():
-            p.grad += 0.1 * torch.randn(p.shape, generator=generator)
+        for p in training.parameters.values():
+            p.grad += 0.1 * torch.randn(p.shape, generator=training.generator)
         optimizer.step()
+        return loss.detach()
 
 
 class Interrupted(Exception):
@@ -137,7 +139,7 @@ class Kept:
         raise Interrupted
 
 
-def test_a_training_whose_updates_draw_noise_resumes_bit_for_bit(digits: Split) -> None:
+def test_a_training_whose_steps_draw_noise_resumes_bit_for_bit(digits: Split) -> None:
     whole, _ = trained(Noisy(), digits, SHORT)
     sink = Kept()
     first, second = (Noisy().build_model(digits.shape, digits.data_variance, SHORT, seed=seed) for seed in (0, 1))
@@ -149,16 +151,15 @@ def test_a_training_whose_updates_draw_noise_resumes_bit_for_bit(digits: Split) 
 
 
 class Watched(VP):
-    """VP that notes the weights after every update."""
+    """VP that notes the weights after every step."""
 
     name = "watched"
     seen: ClassVar[list[Tensor]] = []
 
-    def update(
-        self, model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, generator: torch.Generator
-    ) -> None:
-        super().update(model, loss, optimizer, clip, generator)
-        self.seen.append(weights(model).clone())
+    def step(self, training: SingleTrainer, optimizer: torch.optim.Optimizer) -> Tensor:
+        loss = super().step(training, optimizer)
+        self.seen.append(weights(training.model).clone())
+        return loss
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5, 0.9])
@@ -200,7 +201,9 @@ def test_an_untrained_network_has_loss_one(kind: type[nn.Module], order: int) ->
     g = torch.Generator().manual_seed(0)
     batch = 0.7 * torch.randn(20_000, 1, generator=g, dtype=torch.float64)
     t = process.t_min + (process.horizon - process.t_min) * torch.rand(20_000, generator=g, dtype=torch.float64)
-    loss = hybrid_score_matching(Model(process, kind(Silent(), 0.49), (1,)), batch, process.kernel(t), g)
+    kernel, eps = process.kernel(t), torch.randn(20_000, order, 1, generator=g).double()
+    given = NoisedBatch(noised(batch, kernel, eps), eps[:, -1], kernel, torch.arange(20_000))
+    loss = hybrid_score_matching(Model(process, kind(Silent(), 0.49), (1,)), given).mean()
     assert loss.item() == pytest.approx(1, abs=0.05)
 
 

@@ -256,8 +256,8 @@ def test_a_model_that_cannot_be_made_fails_its_cells(suite, tmp_path, mibench):
     class Broken(VP):
         "Has no finite loss."
         name = "broken"
-        def loss(self, *args):
-            return super().loss(*args) * torch.nan
+        def losses(self, *args):
+            return super().losses(*args) * torch.nan
 
     @hookimpl
     def mibench_defenses():

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mibench import POINTS, Attack, Context, Dataset, Defense, Kernel, LinearSDE, Model, hookimpl
+from mibench import POINTS, Attack, Context, Dataset, Defense, LinearSDE, Model, hookimpl
 
 
 class Rings(Dataset):
@@ -48,10 +48,9 @@ class InputNoise(Defense):
             t_min=self.t_min,
         )
 
-    def loss(self, model: Model, batch: Tensor, kernel: Kernel, generator: torch.Generator) -> Tensor:
-        """The usual loss, of members with noise. All randomness comes from the generator."""
-        noise = torch.randn(batch.shape, generator=generator, device=batch.device)
-        return super().loss(model, batch + self.scale * noise, kernel, generator)
+    def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Members as a step sees them. All randomness comes from the generator."""
+        return x + self.scale * torch.randn(x.shape, generator=generator, device=x.device)
 
 
 class FirstAnswer(Attack):
