@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from mibench.kinds import Access, ShadowKind, Tier
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mibench.modality import Modality
 
 __all__ = ["Attack", "Component", "Dataset"]
+
+FEWEST_CANARIES = 20
+"""Fewer hardly ever give a bound: 5 right guesses of 5 are needed for one above 0 at 95 %."""
 
 
 class Component(BaseModel):
@@ -89,6 +92,21 @@ class Dataset(Component):
         400, ge=10, le=1_000_000, description="samples it never sees, which attacks must tell from members"
     )
     reference: int = Field(1000, ge=10, le=1_000_000, description="further samples, which utility is measured against")
+    canaries: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda count: count == 0,  # keys of records without canaries stay
+        description="outliers for an audit, each of which is trained on with probability 1/2 beside the members",
+    )
+
+    @field_validator("canaries")
+    @classmethod
+    def _enough_and_not_too_many(cls, count: int, known: ValidationInfo) -> int:
+        if 0 < count < FEWEST_CANARIES:
+            raise ValueError(f"give at least {FEWEST_CANARIES}, or 0 for no audit")
+        if count > known.data.get("members", count):
+            raise ValueError(f"there must not be more than members ({known.data['members']})")
+        return count
 
     def pool(self, generator: torch.Generator) -> Tensor:
         """All samples, i.i.d., (N, *item) float32 of about unit scale, N ≥ members + nonmembers + reference.
@@ -132,12 +150,15 @@ class Attack(Component):
         published: the setting that its paper reports, one of the keys that ``score`` returns.
         adaptive: whether it was designed for processes with auxiliary variables, not only for VP.
         wraps: the class of attacks that this one wraps, as its option ``base``; None if it wraps none.
+        audits: whether it guesses which of the dataset's canaries were trained on, and nothing of members and non-members;
+            ``score`` is then given canaries only, and its record has ``audit`` figures in place of ``attack``.
     """
 
     access: ClassVar[Access] = "network"
     published: ClassVar[str]
     adaptive: ClassVar[bool] = False
     wraps: ClassVar[type[Attack] | None] = None
+    audits: ClassVar[bool] = False
 
     def shadow_models(self) -> tuple[int, ShadowKind]:
         """The number of shadow models that the attack takes from ``ctx.shadows``, and their kind; by default none.

@@ -26,14 +26,17 @@ class Shadow:
     Attributes:
         model: the model.
         members: (M, *item) float32, its training data.
+        canaries: (C, *item) float32, the canaries that it was trained on beside them; None where the dataset has none.
     """
 
     model: Model
     members: Tensor
+    canaries: Tensor | None = None
 
     def holds(self, x: Tensor) -> Tensor:
         """Whether it was trained on each of (B, *item) samples, (B,) bool: exact equality in float32."""
-        known = {row.numpy().tobytes() for row in self.members.cpu().float().contiguous()}
+        parts = [self.members] if self.canaries is None else [self.members, self.canaries]
+        known = {row.numpy().tobytes() for part in parts for row in part.cpu().float().contiguous()}
         return torch.tensor([row.numpy().tobytes() in known for row in x.detach().cpu().float().contiguous()])
 
 

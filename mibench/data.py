@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Split:
         reference: (R, *item), neither trained on nor attacked; samples are compared with it.
         normalisation: shift and scale, fitted on the members; each part is (x − shift) / scale of the pool's samples x.
         notes: the dataset's warnings, such as files that were left out.
+        canaries: (C, *item), outliers for an audit; (0,) without.
+        included: (C,) bool, which of them are trained on beside the members.
     """
 
     members: Tensor
@@ -36,6 +38,8 @@ class Split:
     reference: Tensor
     normalisation: tuple[float, float] = (0.0, 1.0)
     notes: tuple[str, ...] = ()
+    canaries: Tensor = field(default_factory=lambda: torch.empty(0))
+    included: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     def raw(self, x: Tensor) -> Tensor:
         """Samples (B, *item) without the normalisation, in the units of the pool."""
@@ -54,9 +58,10 @@ class Split:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """sha256 over the three parts, in order."""
+        """sha256 over the three parts, in order, and the canaries where there are any."""
         digest = hashlib.sha256()
-        for part in (self.members, self.nonmembers, self.reference):
+        audit = (self.canaries, self.included) if len(self.canaries) else ()
+        for part in (self.members, self.nonmembers, self.reference, *audit):
             digest.update(repr(tuple(part.shape)).encode())
             digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -118,7 +123,16 @@ def split(dataset: Dataset, seed: int) -> Split:
     members, nonmembers, reference = torch.split(pool.float(), sizes)
     shift, scale = dataset.normalisation(members)
     members, nonmembers, reference = ((part - shift) / scale for part in (members, nonmembers, reference))
-    return Split(members, nonmembers, reference, (shift, scale), notes)
+    return Split(members, nonmembers, reference, (shift, scale), notes, *_canaries(dataset, reference, seed))
+
+
+def _canaries(dataset: Dataset, reference: Tensor, seed: int) -> tuple[Tensor, ...]:
+    """The canaries, and which of them are included: each with probability 1/2, whatever the others; nothing without."""
+    if not dataset.canaries:
+        return ()
+    chance = generator(seed, "canaries")
+    drawn = dataset.modality.canaries(reference, dataset.canaries, chance)
+    return drawn, torch.rand(len(drawn), generator=chance) < 0.5
 
 
 class FileFacts:

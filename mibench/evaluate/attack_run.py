@@ -149,9 +149,11 @@ def prepare_attack(cell_index: int, cell: Cell, target: Target, shadows: Shadows
     """The run of a cell's attack, before it learns.
 
     Raises:
-        NotApplicable: where the attack needs weights and the model has none.
+        NotApplicable: where the attack needs weights and the model has none, or canaries and the dataset has none.
     """
     assert cell.attack is not None
+    if cell.attack.audits and not len(target.data.canaries):
+        raise NotApplicable("the dataset has no canaries to audit with; name it with the option canaries=…")
     model, shadow_cost = target.model_for(cell), Cost()
 
     def draw(count: int) -> Tensor:

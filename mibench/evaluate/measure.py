@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from torch import Tensor
 
 from mibench.diffusion.model import Cost
 from mibench.evaluate import scoring
@@ -17,6 +18,7 @@ from mibench.evaluate.shadows import Shadows
 from mibench.evaluate.target import Target
 from mibench.evaluate.utility import utility_metrics
 from mibench.results.attack_metrics import attack_metrics
+from mibench.results.audit_metrics import audit_metrics
 from mibench.results.facts import Environment
 from mibench.results.store import Store
 from mibench.seeds import generator
@@ -31,7 +33,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
 
     Every attack first learns from the calibration samples. Then the samples are scored batch by batch, members and
     non-members mixed, all attacks on one batch before the next, so that evaluations of the network that several attacks
-    need are computed once. Stored scores are not computed again.
+    need are computed once. Audits score the canaries in the same way. Stored scores are not computed again.
 
     Args:
         cells: of one model, which is in the store.
@@ -58,12 +60,21 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
                 run.learn(*target.calibration())
                 runs.append(run)
     target.cache.clear()
-    _score(runs, cells, target, isolation, report)
+    for audit in (False, True):
+        if chosen := [run for run in runs if run.attack.audits == audit]:
+            _score(chosen, target.sides(audit), cells, target, isolation, report)
 
 
-def _score(runs: list[AttackRun], cells: list[Cell], target: Target, isolation: CellIsolation, report: Report) -> None:
-    """Score all samples with all attacks; then store the scores and report the records."""
-    samples = torch.cat([target.data.members, target.data.nonmembers])
+def _score(
+    runs: list[AttackRun],
+    sides: tuple[Tensor, Tensor],
+    cells: list[Cell],
+    target: Target,
+    isolation: CellIsolation,
+    report: Report,
+) -> None:
+    """Score all samples of both sides, those trained on first, with all attacks; then store and report the results."""
+    samples = torch.cat(sides)
     order = torch.randperm(len(samples), generator=generator(target.cell.seed, "order of scoring"))
     batches = torch.split(order, scoring.BATCH)
     total, done = len(runs) * len(batches), 0
@@ -84,7 +95,7 @@ def _score(runs: list[AttackRun], cells: list[Cell], target: Target, isolation: 
     for run in (run for run in runs if run.cell_index not in isolation.ended):
         with isolation.stage(run.cell_index, len(batches) + 1):
             facts, cell = run.facts(), cells[run.cell_index]  # before more is evaluated
-            result, count = run.result(order), len(target.data.members)
+            result, count = run.result(order), len(sides[0])
             if unstable := run.unstable(result, count, again, x.clone(), moved.clone()):
                 facts["unstable"] = unstable
             facts |= {
@@ -112,10 +123,11 @@ def _stored_measurement(cell: Cell, target: Target) -> Measurement | None:
     if code_changed(facts.get("code"), code_digest(cell.attack)):
         target.store.remove("scores", key)
         return None
+    attack, digest, unstable = cell.attack, facts["digest"], facts.get("unstable")
     return Measurement(
-        attack_metrics(
-            scores, target.calibration_sizes, cell.attack, cell.defense, facts["digest"], facts.get("unstable")
-        ),
+        audit_metrics(scores, target.data.included, attack, digest, unstable)
+        if attack.audits
+        else attack_metrics(scores, target.calibration_sizes, attack, cell.defense, digest, unstable),
         cost=Cost(facts["forwards"], facts["vjps"]),
         seconds=facts["seconds"],
         fit_cost=Cost(*facts["fit"]) if "fit" in facts else None,

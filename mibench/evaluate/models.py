@@ -25,13 +25,33 @@ def training_data(cell: Cell, data: Split) -> Tensor:
     These are the members. A shadow model has a random draw of as many samples: an "online" one from members and
     non-members, an "offline" one from the reference. A "fresh" model has the first samples of the reference; its shadow
     models are drawn as those of a trained target.
+
+    Where the dataset has canaries, those of this model come last: for the target the ones that are included, for an online
+    shadow model a random half of all, for an offline one and for a fresh model half of as many others.
     """
+    samples = _samples(cell, data)
+    return torch.cat([samples, _canaries(cell, data)]) if len(data.canaries) else samples
+
+
+def _samples(cell: Cell, data: Split) -> Tensor:
+    """What the model is trained on besides canaries."""
     if cell.shadow is None:
         return data.reference[: len(data.members)] if cell.model_kind == "fresh" else data.members
     kind, index = cell.shadow
     pool = torch.cat([data.members, data.nonmembers]) if kind == "online" else data.reference
     order = torch.randperm(len(pool), generator=generator(cell.seed, "shadow", kind, index))
     return pool[order[: len(data.members)]]
+
+
+def _canaries(cell: Cell, data: Split) -> Tensor:
+    """The canaries that the model is trained on."""
+    if cell.shadow is None and cell.model_kind != "fresh":
+        return data.canaries[data.included]
+    kind, index = cell.shadow or ("fresh", 0)
+    chance, pool = generator(cell.seed, "other canaries", kind, index), data.canaries
+    if kind != "online":
+        pool = cell.dataset.modality.canaries(data.reference, len(pool), chance)
+    return pool[torch.randperm(len(pool), generator=chance)[: len(pool) // 2]]
 
 
 def training_seed(cell: Cell) -> int:

@@ -10,7 +10,7 @@ from mibench.evaluate.environment import environment
 from mibench.evaluate.target import Target
 from mibench.plugins import source_of
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts
-from mibench.results.figures import AttackMetrics, UtilityMetrics
+from mibench.results.figures import AttackMetrics, AuditMetrics, UtilityMetrics
 from mibench.results.record import Record
 from mibench.source import code_digest
 from mibench.suite.cells import Cell
@@ -23,7 +23,7 @@ class Measurement:
     """What was measured of one cell.
 
     Attributes:
-        metrics: of the attack or of the model's samples; None where the attack is not applicable.
+        metrics: of the attack, the audit or the model's samples; None where the attack is not applicable.
         cost: evaluations of the model for all scored or drawn samples.
         seconds: that it took.
         fit_cost: evaluations of all models while the attack learned.
@@ -33,7 +33,7 @@ class Measurement:
         code: digest of the attack that gave the scores.
     """
 
-    metrics: AttackMetrics | UtilityMetrics | None = None
+    metrics: AttackMetrics | AuditMetrics | UtilityMetrics | None = None
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
     fit_cost: Cost | None = None
@@ -54,8 +54,9 @@ def build_record(cell: Cell, target: Target, measured: Measurement) -> Record:
         split=_split(target.data),
         model=_model(cell, target),
         attack=measured.metrics if isinstance(measured.metrics, AttackMetrics) else None,
+        audit=measured.metrics if isinstance(measured.metrics, AuditMetrics) else None,
         utility=measured.metrics if isinstance(measured.metrics, UtilityMetrics) else None,
-        cost=_cost(cell, target.data, measured),
+        cost=_cost(cell, target, measured),
         environment=measured.environment or environment(target.device),
         code=_code(cell, target, measured),
         packages={kind: source for kind, part in cell.parts.items() if (source := source_of(part))},
@@ -70,6 +71,7 @@ def _split(data: Split) -> SplitFacts:
         members=len(data.members),
         nonmembers=len(data.nonmembers),
         reference=len(data.reference),
+        canaries=(len(data.canaries), int(data.included.sum())) if len(data.canaries) else None,
         notes=data.notes or None,
     )
 
@@ -88,9 +90,10 @@ def _model(cell: Cell, target: Target) -> ModelFacts:
     return ModelFacts(key=cell.model_key, **facts)
 
 
-def _cost(cell: Cell, data: Split, measured: Measurement) -> CostFacts:
+def _cost(cell: Cell, target: Target, measured: Measurement) -> CostFacts:
     """Evaluations per scored or drawn sample; those of learning are totals."""
-    count = len(data.members) + len(data.nonmembers) if cell.attack else cell.utility.samples
+    count = sum(map(len, target.sides(cell.attack.audits))) if cell.attack else cell.utility.samples
+    count = max(1, count)
     costs = {name: value / count for name, value in vars(measured.cost).items()}
     if measured.fit_cost:
         costs |= {f"fit_{name}": value for name, value in vars(measured.fit_cost).items()}

@@ -92,6 +92,13 @@ class Target:
         )
         return members, nonmembers
 
+    def sides(self, audit: bool) -> tuple[Tensor, Tensor]:
+        """Members and non-members, or, for an audit, the canaries that are included and those that are not."""
+        data = self.data
+        return (
+            (data.canaries[data.included], data.canaries[~data.included]) if audit else (data.members, data.nonmembers)
+        )
+
     def release(self, model: Model) -> Model:
         """A copy of a model as the defense releases it.
 

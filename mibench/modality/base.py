@@ -28,11 +28,13 @@ class Modality:
         space: the feature space in which utility is measured.
         images: whether samples are images (B, C, H, W) in [−1, 1]. Inception features, mirrored copies for training and
             frequency filters are for images only.
+        canary_range: how wide the range of a canary's values is, in ranges of the data.
     """
 
     name: str
     space: FeatureSpace
     images: bool = False
+    canary_range: float = 1.0
 
     def move(self, x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Samples (B, *item), all changed alike and so little that they keep their meaning.
@@ -50,6 +52,18 @@ class Modality:
     def neighbours(self, x: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
         """``count`` moved copies of samples (B, *item), from the smallest change to the largest."""
         return [self.move(x, j / max(1, count - 1), generator) for j in range(count)]
+
+    def canaries(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Outliers for an audit, (count, *item) float32: uniform noise, each value alike, around the middle of the data's range.
+
+        Args:
+            x: (B, *item) samples, of which the smallest and the largest value count.
+            count: how many.
+            generator: a CPU generator.
+        """
+        low, high = x.amin(), x.amax()
+        noise = torch.rand(count, *x.shape[1:], generator=generator) - 0.5
+        return ((low + high) / 2 + self.canary_range * (high - low) * noise).float()
 
     def blind_features(self, x: Tensor) -> Tensor:
         """What the blind baseline sees of samples (B, *item), (B, D): by default all their values."""

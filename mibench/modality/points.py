@@ -21,6 +21,7 @@ class Points(Modality):
 
     name = "points"
     space = RandomFourier()
+    canary_range = 2.0  # in few dimensions data fill much of their range
 
     def move(self, x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """A small rotation (sd .01 to .05 per plane), scaling and shift (of the same sd)."""

@@ -33,8 +33,8 @@ def compare(old: Record, new: Record) -> tuple[Verdict, str]:
         return "differs", "it is of another cell"
     if (old.status, old.reason) != (new.status, new.reason):
         return "differs", f"it was {_outcome(old)} and is {_outcome(new)}"
-    if (old.key, old.attack, old.utility) == (new.key, new.attack, new.utility):
-        return "same", "same key, same scores" if old.attack else "same key"
+    if all(getattr(old, part) == getattr(new, part) for part in ("key", "attack", "audit", "utility")):
+        return "same", "same key, same scores" if old.attack or old.audit else "same key"
     if conditions := _other_conditions(old, new):
         close, figures = _close(old, new)
         return ("agrees" if close else "differs"), f"{figures}; {', '.join(conditions)}"
@@ -80,8 +80,8 @@ def _what_changed(old: Record, new: Record) -> str:
 
 def _digest(record: Record) -> str | None:
     """The digest of the scores or samples."""
-    if record.attack:
-        return record.attack.scores
+    if attacked := record.attack or record.audit:
+        return attacked.scores
     return record.utility.samples if record.utility else None
 
 
@@ -92,6 +92,10 @@ def _close(old: Record, new: Record) -> tuple[bool, str]:
         if apart := _apart(old.attack, new.attack):
             return False, apart
         return True, f"AUROC {one.value:.4g} and {other.value:.4g}"
+    if old.audit and new.audit:
+        one, other = old.audit.auroc, new.audit.auroc
+        close = _near(one, other, 0.5) and _near(other, one, 0.5)
+        return close, f"audit ε {old.audit.epsilon:.3g} and {new.audit.epsilon:.3g}"
     if old.utility and new.utility:
         first, second = old.utility.distance, new.utility.distance
         allowed = TOLERANCE * max(abs(first), abs(second)) + max(old.utility.null, new.utility.null)

@@ -81,6 +81,8 @@ class SplitFacts(Strict):
         fingerprint: sha256 of the three parts.
         members, nonmembers, reference: how many samples each has.
         near_duplicates: how many non-members equal a member, or nearly.
+        canaries: how many outliers were drawn for an audit, and how many of them were trained on beside the members; None
+            without.
         notes: warnings of the dataset, such as files that it left out.
     """
 
@@ -89,6 +91,7 @@ class SplitFacts(Strict):
     nonmembers: int
     reference: int
     near_duplicates: int
+    canaries: tuple[int, int] | None = optional()
     notes: tuple[str, ...] | None = optional()
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mibench.kinds import Tier
+from mibench.metrics.one_run import one_run_epsilon
 from mibench.results.facts import Strict, optional
 
 __all__ = [
     "CHANGES",
     "METRICS",
     "AttackMetrics",
+    "AuditMetrics",
     "Distances",
     "Estimate",
     "Setting",
@@ -114,6 +116,40 @@ class AttackMetrics(Strict):
     def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``ranks`` of members and non-members as arrays, see ``unpacked``."""
         return unpacked(self.ranks[0], self.members), unpacked(self.ranks[1], self.nonmembers)
+
+
+class AuditMetrics(Strict):
+    """What an attack's guesses of which canaries the model was trained on show, from one training run (arXiv 2305.08846).
+
+    A fifth of the canaries is for calibration; the others are evaluated. Of these, a quarter with the largest scores is
+    guessed to be trained on, a quarter with the smallest is guessed not to be.
+
+    Attributes:
+        setting: the one with the largest AUROC on the calibration canaries.
+        auroc: at this setting, of evaluated canaries that were trained on against the others.
+        canaries: how many were evaluated.
+        guesses: of how many of them it was guessed whether they were trained on.
+        correct: how many guesses are right.
+        epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that gives away as much. For the
+            bound beside a claim with δ > 0 see ``bound``.
+        tier: what the attacker must have, see ``Attack.tier``.
+        scores: sha256 of the file of raw scores.
+        unstable: the settings that are left out, see ``AttackMetrics``.
+    """
+
+    setting: str
+    auroc: Estimate
+    canaries: int
+    guesses: int
+    correct: int
+    epsilon: float
+    tier: Tier
+    scores: str
+    unstable: dict[str, float] = optional({})
+
+    def bound(self, delta: float = 0.0, level: float = 0.95) -> float:
+        """Lower confidence bound on ε where δ is given; a claimed (ε, δ) is refuted at this level if its ε lies below."""
+        return one_run_epsilon(self.canaries, self.guesses, self.correct, delta, level)
 
 
 def packed(numbers: NDArray[np.int64]) -> str:

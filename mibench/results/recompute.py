@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mibench.metrics.auroc import auroc, auroc_interval
 from mibench.metrics.thresholds import balanced_accuracy_interval, epsilon_lower_bound, tpr_at_fpr, tpr_interval
-from mibench.results.figures import AttackMetrics, Estimate, Setting, Threshold
+from mibench.results.figures import AttackMetrics, AuditMetrics, Estimate, Setting, Threshold
 
-__all__ = ["counts_above", "differences", "setting_figures", "threshold_figures"]
+__all__ = ["audit_differences", "counts_above", "differences", "setting_figures", "threshold_figures"]
 
 FPRS = (0.1, 0.01, 0.001)
 TOLERANCE = 1e-12
@@ -75,6 +75,14 @@ def differences(stored: AttackMetrics) -> Iterator[str]:
             yield f"its ranks do not give its calibrated {figure}"
     except ValueError:
         yield f"its ranks are not those of {stored.members} members and {stored.nonmembers} non-members"
+
+
+def audit_differences(stored: AuditMetrics) -> Iterator[str]:
+    """One line where the stored counts of an audit are impossible, or where its ε does not follow from them."""
+    if not 0 <= stored.correct <= stored.guesses <= stored.canaries:
+        yield f"{stored.correct} right guesses of {stored.guesses} on {stored.canaries} canaries are impossible"
+    elif abs(stored.bound() - stored.epsilon) > TOLERANCE:
+        yield "ε of the audit does not follow from its guesses"
 
 
 def _wrong_at_threshold(stored: Threshold, m: int, n: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from mibench.errors import MibenchError
 from mibench.files import sha256, write_text
 from mibench.metrics.headings import heading
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts, Strict, optional
-from mibench.results.figures import METRICS, AttackMetrics, UtilityMetrics
+from mibench.results.figures import METRICS, AttackMetrics, AuditMetrics, UtilityMetrics
 
 __all__ = [
     "FORMAT",
@@ -75,8 +75,9 @@ class Record(Strict):
         split: the sizes of members, non-members and reference; None where the cell failed.
         cost: how often the network was evaluated; None where the cell failed.
         environment: where it was computed; None where the cell failed.
-        attack: privacy; None in the record of a model's samples.
-        utility: how good the model's samples are; None in the record of an attack.
+        attack: privacy; None in the record of a model's samples and of an audit.
+        audit: a lower bound on ε from canaries; None but in the record of an audit.
+        utility: how good the model's samples are; None in the record of an attack or an audit.
         code: digest of the source of dataset, defense and attack (``mibench.source.code_digest``); older records have none.
         packages: name and version of the package of each, or name and digest of a loose file; older records have none.
         seconds: that the cell took, training excepted.
@@ -92,6 +93,7 @@ class Record(Strict):
     split: SplitFacts | None = optional()
     model: ModelFacts
     attack: AttackMetrics | None = None
+    audit: AuditMetrics | None = optional()
     utility: UtilityMetrics | None = None
     cost: CostFacts | None = optional()
     environment: Environment | None = optional()
@@ -108,9 +110,9 @@ class Record(Strict):
             missing += [] if self.model.digest else ["model.digest"]
         if self.status != "done" and not self.reason:
             missing.append("reason")
-        figures = "attack" if self.cell.attack else "utility"
-        if self.status == "done" and getattr(self, figures) is None:
-            missing.append(figures)
+        figures = self.attack or self.audit if self.cell.attack else self.utility
+        if self.status == "done" and figures is None:
+            missing.append("attack" if self.cell.attack else "utility")
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
         return self
@@ -122,17 +124,22 @@ class Record(Strict):
         return title_of(labels, self.cell.seed, self.cell.model, self.cell.checkpoint)
 
     def headline(self) -> str:
-        """The AUROC at the calibrated setting, or the Fréchet distance of the samples; else the status and its reason."""
+        """The AUROC at the calibrated setting, the bound of an audit, or the Fréchet distance of the samples.
+
+        Else the status and its reason.
+        """
         if self.attack:
             best = self.attack.calibrated
             low, high = best.auroc.interval or (float("nan"), float("nan"))
             return f"AUROC {best.auroc.value:.3f} [{low:.3f}, {high:.3f}] at {best.setting} (calibrated)"
+        if found := self.audit:
+            return f"ε ≥ {found.epsilon:.2f} ({found.correct} of {found.guesses} guesses right at {found.setting})"
         if self.utility:
             return f"{heading(self.utility.space)} ({self.utility.space}) {self.utility.distance:.4g}"
         return f"{self.status} ({self.reason})"
 
     def __repr__(self) -> str:
-        status = f"{self.status}, " if self.attack or self.utility else ""
+        status = f"{self.status}, " if self.attack or self.audit or self.utility else ""
         return f"<Record {self.title}: {status}{self.headline()}>"
 
     __str__ = __repr__

@@ -13,7 +13,7 @@ from mibench.results.claimed import claim_problems
 from mibench.results.compare import compare
 from mibench.results.figures import AttackMetrics
 from mibench.results.known import Known
-from mibench.results.recompute import differences
+from mibench.results.recompute import audit_differences, differences
 from mibench.results.record import FORMAT, Record, canonical, digest_of, read_record, record_path
 
 __all__ = ["disagreements", "moved", "validate"]
@@ -46,6 +46,7 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
     for where, record in records.items():
         lines = [*_identity(where, record), *known.problems(record)]
         lines += [*_impossible(record.attack), *differences(record.attack)] if record.attack else []
+        lines += audit_differences(record.audit) if record.audit else []
         problems += [f"records/{where}: {line}" for line in lines]
     problems += [f"records/{line}" for line in disagreements(records)]
     problems += claim_problems(records)

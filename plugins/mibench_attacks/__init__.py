@@ -2,6 +2,7 @@
 
 from mibench import Attack, hookimpl
 from mibench_attacks.adaptive import Adaptive
+from mibench_attacks.audit import Audit
 from mibench_attacks.blind import Blind
 from mibench_attacks.frequency_filter import FrequencyFilter
 from mibench_attacks.gsa import GSA
@@ -39,6 +40,7 @@ ATTACKS: list[type[Attack]] = [
     GSA,
     FrequencyFilter,
     Adaptive,
+    Audit,
 ]
 
 
