@@ -13,7 +13,7 @@ from mibench.kinds import Tier
 from mibench.leaderboard.frame import frame_of, rows_of
 from mibench.leaderboard.selection import Selection, select
 from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
-from mibench.results.figures import AttackMetrics
+from mibench.results.figures import AttackMetrics, AuditMetrics
 from mibench.results.folder import UTILITY, read_folder
 from mibench.results.known import Known
 from mibench.results.record import Record
@@ -157,8 +157,24 @@ class Board:
         return _ordered(self.suite.defenses, (cell[1] for cell in self.outcomes if cell[0] == dataset))
 
     def attacks(self, dataset: str) -> list[str]:
-        """The suite's, then others that have records."""
-        return _ordered(self.suite.attacks, (a for d, _, a in self.outcomes if d == dataset and a != UTILITY))
+        """The suite's, then others that have records; audits are none of them."""
+        found = _ordered(self.suite.attacks, (a for d, _, a in self.outcomes if d == dataset and a != UTILITY))
+        return [attack for attack in found if (dataset, attack) not in self._audits]
+
+    def audits(self, dataset: str) -> list[str]:
+        """The audits that have a bound on some model, in the order of their names."""
+        return _ordered([], (attack for of, attack in self._audits if of == dataset))
+
+    @cached_property
+    def _audits(self) -> set[tuple[str, str]]:
+        """Dataset and attack of the records that hold an audit, whatever the model."""
+        rows = self.frame[self.frame["audit_epsilon"].notna()]
+        return set(zip(rows["dataset"].tolist(), rows["attack"].tolist(), strict=True))
+
+    def audited(self, dataset: str, defense: str, attack: str) -> dict[int, AuditMetrics]:
+        """What an audit has found by seed, see ``mibench.results.figures.audit_bound``."""
+        found = self._records((dataset, defense, attack))
+        return {seed: record.audit for seed, record in found.items() if record.audit}
 
     def checkpoints(self, dataset: str | None = None) -> list[int]:
         """The steps after which models (of a dataset) were measured, 0 for the end, which comes last."""

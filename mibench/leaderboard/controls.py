@@ -36,6 +36,7 @@ def controls(board: Board, dataset: str) -> dict[str, Control]:
     """The controls of each attack for which any was run."""
     exact, fresh = board.at("exact"), board.at("fresh")
     run = {attack for view in (exact, fresh) for of, _, attack in view.outcomes if of == dataset}
+    run.difference_update(board.audits(dataset))
     names = [*board.attacks(dataset), *sorted(run.difference(board.attacks(dataset)))]
     nulls = {attack: _on_fresh_data(board, dataset, attack) for attack in names}
     family = sum(map(len, nulls.values()))

@@ -65,6 +65,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "evaluated_members": ("integer", "members that the attack was evaluated on"),
     "evaluated_nonmembers": ("integer", "non-members that the attack was evaluated on"),
+    "audit_epsilon": ("number", "lower bound at 95 % on ε from an audit's guesses, at δ = 0"),
+    "audit_canaries": ("integer", "canaries that the audit was evaluated on"),
+    "audit_guesses": ("integer", "of how many of them it was guessed whether they were trained on"),
+    "audit_correct": ("integer", "how many of these guesses are right"),
     "samples": ("integer", "how many samples were drawn from the model"),
     "fraction": (
         "number",
@@ -160,6 +164,8 @@ def _row(record: Record) -> dict[str, Any]:
         row |= record.cost.model_dump()
     if record.attack:
         row |= _attack(record.attack)
+    if audit := record.audit:
+        row |= {f"audit_{name}": getattr(audit, name) for name in ("epsilon", "canaries", "guesses", "correct")}
     if utility := record.utility:
         row |= {"samples": utility.n, "copied": utility.copied, **_distances(utility)}
         row |= {"fraction": utility.fraction} if utility.has_scale else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mibench.leaderboard import details, tables
+from mibench.leaderboard.audits import audit_table
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import FPRS
@@ -86,6 +87,12 @@ class _Page:
         parts = [f"## {dataset}", table(tables.main_table(board, dataset)), _adaptive(board, dataset)]
         parts += [_why_no_tpr(board, dataset, fpr) for fpr in FPRS]
         parts += ["Calibrated AUROC of each attack:", table(tables.attack_table(board, dataset))]
+        if rows := table(audit_table(board, dataset)):
+            parts += [
+                f"### Audit of {dataset}",
+                "Lower bound on ε from guesses of which canaries were trained on:",
+                rows,
+            ]
         if len(board.checkpoints(dataset)) > 1:
             parts += [
                 f"### {dataset} along the training",

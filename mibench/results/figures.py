@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ __all__ = [
     "Setting",
     "Threshold",
     "UtilityMetrics",
+    "audit_bound",
     "packed",
     "unpacked",
 ]
@@ -130,8 +132,8 @@ class AuditMetrics(Strict):
         canaries: how many were evaluated.
         guesses: of how many of them it was guessed whether they were trained on.
         correct: how many guesses are right.
-        epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that gives away as much. For the
-            bound beside a claim with δ > 0 see ``bound``.
+        epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that gives away as much, for adding
+            or removing one sample; ``audit_bound`` gives it for several seeds, and where δ is not 0.
         tier: what the attacker must have, see ``Attack.tier``.
         scores: sha256 of the file of raw scores.
         unstable: the settings that are left out, see ``AttackMetrics``.
@@ -147,9 +149,21 @@ class AuditMetrics(Strict):
     scores: str
     unstable: dict[str, float] = optional({})
 
-    def bound(self, delta: float = 0.0, level: float = 0.95) -> float:
-        """Lower confidence bound on ε where δ is given; a claimed (ε, δ) is refuted at this level if its ε lies below."""
-        return one_run_epsilon(self.canaries, self.guesses, self.correct, delta, level)
+
+def audit_bound(audits: Iterable[AuditMetrics], delta: float = 0.0, level: float = 0.95) -> float:
+    """Lower confidence bound on the ε of (ε, δ)-differential privacy from audits of one training with different seeds.
+
+    A claimed (ε, δ) is refuted at this level if its ε lies below. Each seed has canaries of its own, so that the trainings
+    together are private for each canary as one of them is, and their guesses count as those of one run.
+
+    Args:
+        audits: of one attack on one defense, a seed each. Of several attacks each needs a level of its own (Bonferroni).
+        delta: of the claim.
+        level: of confidence.
+    """
+    counts = [(audit.canaries, audit.guesses, audit.correct) for audit in audits]
+    canaries, guesses, correct = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0, 0)
+    return one_run_epsilon(canaries, guesses, correct, delta, level)
 
 
 def packed(numbers: NDArray[np.int64]) -> str:

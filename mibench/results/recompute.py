@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mibench.metrics.auroc import auroc, auroc_interval
 from mibench.metrics.thresholds import balanced_accuracy_interval, epsilon_lower_bound, tpr_at_fpr, tpr_interval
-from mibench.results.figures import AttackMetrics, AuditMetrics, Estimate, Setting, Threshold
+from mibench.results.figures import AttackMetrics, AuditMetrics, Estimate, Setting, Threshold, audit_bound
 
 __all__ = ["audit_differences", "counts_above", "differences", "setting_figures", "threshold_figures"]
 
@@ -81,7 +81,7 @@ def audit_differences(stored: AuditMetrics) -> Iterator[str]:
     """One line where the stored counts of an audit are impossible, or where its ε does not follow from them."""
     if not 0 <= stored.correct <= stored.guesses <= stored.canaries:
         yield f"{stored.correct} right guesses of {stored.guesses} on {stored.canaries} canaries are impossible"
-    elif abs(stored.bound() - stored.epsilon) > TOLERANCE:
+    elif abs(audit_bound([stored]) - stored.epsilon) > TOLERANCE:
         yield "ε of the audit does not follow from its guesses"
 
 

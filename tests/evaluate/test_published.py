@@ -13,7 +13,8 @@ FLOORS = {"quantile": 0.85}
 ATTACKS = {
     name: FASTER.get(name, name)
     for name, attack in load().components["attack"].items()
-    if attack.__module__.startswith("mibench_attacks") and attack.access != "data"  # which cannot tell members at all
+    if attack.__module__.startswith("mibench_attacks")
+    if attack.access != "data" and not attack.audits  # which cannot tell members at all, and are not asked
 }
 
 
