@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from benches import SMALL, TINY, Scored, attacked, cell, judged, made
-from made_records import metrics, scores
+from benches import TINY, Scored, cell, judged, made
 
 from mibench import IMAGE, POINTS
 from mibench.data import split
@@ -23,7 +22,7 @@ from mibench.results.compare import compare
 from mibench.results.figures import AuditMetrics, Estimate, audit_bound
 from mibench.results.known import Known
 from mibench.results.recompute import audit_differences
-from mibench.results.record import digest_of, read_record, write_record
+from mibench.results.record import read_record, write_record
 from mibench.results.store import Store
 from mibench.results.validate import validate
 from mibench.seeds import generator
@@ -188,7 +187,9 @@ def test_settings_and_guesses_do_not_rest_on_the_truth_of_what_is_guessed():
         truth = rng.random(60) < 0.5
         above += told(truth, {f"t={k}": rng.normal(size=60) for k in range(10)}).epsilon > 0
     assert above <= 0.05 * total + 2 * math.sqrt(0.05 * 0.95 * total)
-    constant = told(np.arange(60) % 3 > 0, {"t=0.1": np.zeros(60)})  # of equal scores the first and the last are guessed
+    constant = told(
+        np.arange(60) % 3 > 0, {"t=0.1": np.zeros(60)}
+    )  # of equal scores the first and the last are guessed
     assert constant.guesses == 24 and constant.correct == sum(k % 3 > 0 for k in range(12, 24)) + 4
 
 
@@ -302,7 +303,11 @@ def test_a_board_shows_audits_beside_the_attacks(measured, tmp_path, cli):
     assert board.worst(name, "vp").attack == "loss"
     assert list(board.audited(name, "vp", "loss+audit")) == [0]
     table = audit_table(board, name)
-    assert [row[1] for row in table.rows] == [("trained",), ("exact (expect a large one)",), ("of fresh data (expect 0)",)]
+    assert [row[1] for row in table.rows] == [
+        ("trained",),
+        ("exact (expect a large one)",),
+        ("of fresh data (expect 0)",),
+    ]
     assert [row[2][0].split()[0] for row in table.rows][1:] == ["1.26", "0.00"]
     code, _, err = cli("leaderboard", tmp_path)
     assert code == 0, err
