@@ -12,7 +12,7 @@ from mibench.defenses import Defense
 from mibench.errors import MibenchError, UsageError
 from mibench.kinds import Device, ModelKind
 from mibench.names import build
-from mibench.plugins import load
+from mibench.plugins import files_of, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,10 +95,10 @@ def run(
     from mibench.suite.loose import loose_suite
     from mibench.suite.suite import loose_records
 
-    _check(device, workers, time_limit, plugins)
+    _check(device, workers, time_limit)
     artifacts = _store(store, write=True)
     suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe, utility)
-    how = JobOptions(device, tuple(str(Path(file).absolute()) for file in plugins), time_limit, again=again)
+    how = JobOptions(device, files_of(plugins), time_limit, again=again)
 
     def warn(event: Event) -> None:
         if event.kind == "edited":
@@ -111,7 +111,7 @@ def run(
     return read_record(outcome.plan.path(cell))
 
 
-def _check(device: Any, workers: Any, time_limit: Any, plugins: Any) -> None:
+def _check(device: Any, workers: Any, time_limit: Any) -> None:
     """Refuse what the command line would refuse.
 
     Raises:
@@ -123,8 +123,6 @@ def _check(device: Any, workers: Any, time_limit: Any, plugins: Any) -> None:
         raise UsageError(f"workers {workers!r}: give a number from 1 to 1024")
     if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
         raise UsageError(f"time_limit {time_limit!r}: give seconds above 0, or None")
-    if isinstance(plugins, (str, Path)):
-        raise UsageError(f"plugins {str(plugins)!r}: give a tuple of files, such as ({str(plugins)!r},)")
 
 
 def roc(record: Any) -> tuple[Array, Array]:
@@ -187,7 +185,7 @@ def model(
     from mibench.suite.recorded import cell_of
 
     found, artifacts = _record(record), _store(store)
-    cell = cell_of(found, load(tuple(str(Path(file).absolute()) for file in plugins)))
+    cell = cell_of(found, load(files_of(plugins)))
     _check_stored(artifacts, "models", cell.model_key, found.model.digest, found)
     released = Target(cell, artifacts, device).released.counted(Cost())
     released.cache = None

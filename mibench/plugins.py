@@ -24,7 +24,7 @@ from mibench.files import sha256
 from mibench.kinds import Access
 from mibench.measures import Measure, Stage
 
-__all__ = ["KINDS", "Plugin", "Registry", "installed", "load", "source_of"]
+__all__ = ["KINDS", "Plugin", "Registry", "files_of", "installed", "load", "source_of"]
 
 KINDS: dict[str, type[Component]] = {"dataset": Dataset, "defense": Defense, "measure": Measure, "attack": Attack}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -202,6 +202,17 @@ def load(files: tuple[str, ...] = ()) -> Registry:
         plugin = Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}")
         _register(registry, plugin, partial(_loose, file))
     return registry
+
+
+def files_of(plugins: tuple[str | Path, ...]) -> tuple[str, ...]:
+    """Loose files as ``load`` takes them.
+
+    Raises:
+        UsageError: where one path is given instead of a tuple.
+    """
+    if isinstance(plugins, (str, Path)):
+        raise UsageError(f"plugins {str(plugins)!r}: give a tuple of files, such as ({str(plugins)!r},)")
+    return tuple(str(Path(file).absolute()) for file in plugins)
 
 
 def source_of(component: Component) -> str:

@@ -10,6 +10,7 @@ import pytest
 from third_party import Package, forget
 
 import mibench
+from mibench.results.record import read_record, write_record
 
 CALM, BRISK = "| `calm`", "| `brisk`"
 
@@ -138,6 +139,19 @@ def test_a_table_holds_no_stale_record_unless_asked(ran: Package) -> None:
     code, out, err = ran.run("export", ran.suite, "--all", "--format", "json")
     rows = json.loads(out)
     assert (code, err) == (0, "") and [row["current"] for row in rows if row["attack"] == "direct"] == ["stale"] * 2
+
+
+def test_records_that_contradict_each_other_are_told(listed: Package) -> None:
+    path = next(listed.suite.rglob("direct-*.json"))
+    record = read_record(path)
+    assert record.split
+    split = record.split.model_copy(update={"fingerprint": "another"})
+    write_record(path, record.model_copy(update={"split": split}).sealed())
+    forget()
+    with pytest.warns(
+        UserWarning, match=r"records? contradicts? others in weights, split or recipe: compare no figures"
+    ):
+        assert len(mibench.records(listed.suite)) == 4
 
 
 def test_what_a_suite_does_not_ask_for_is_in_a_frame_only_if_asked(ran: Package) -> None:

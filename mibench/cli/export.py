@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     for place in places:
         found, selection = choose(load_suite(str(place)), known, not args.all)
         rows += rows_of(found, selection, place)
-        for note in [] if args.all else notes(selection, place, "--all"):
+        for note in [] if args.all else notes(selection, place):
             print(f"note: {one_line(note)}", file=sys.stderr)
     content = FORMATS[wanted](rows)
     if args.out == "-":

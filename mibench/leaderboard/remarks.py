@@ -9,7 +9,16 @@ from mibench.leaderboard.controls import Control, blind_attacks
 from mibench.leaderboard.selection import Selection
 from mibench.results.validate import disagreements
 
-__all__ = ["doubts", "own_stages", "rounding", "stale_note", "status", "unknown_note", "warnings"]
+__all__ = [
+    "contradiction_note",
+    "doubts",
+    "own_stages",
+    "rounding",
+    "stale_note",
+    "status",
+    "unknown_note",
+    "warnings",
+]
 
 
 def doubts(board: Board, name: str) -> list[str]:
@@ -26,11 +35,8 @@ def doubts(board: Board, name: str) -> list[str]:
         lines.append(
             f"**{_records(outdated)} outdated** and in no figure, since the metrics have changed. Run `mibench upgrade`."
         )
-    if contradictions := len([*disagreements({str(path): record for path, record in chosen.shown})]):
-        lines.append(
-            f"**{_records(contradictions, 'contradict' if contradictions > 1 else 'contradicts')} others** in weights, split "
-            f"or recipe: compare no figures. `mibench validate {name}` names them; run the suite again."
-        )
+    if contradictions := contradiction_note(chosen, name):
+        lines.append(contradictions)
     if chosen.unknown:
         lines.append(unknown_note(chosen))
     if unlisted := chosen.unlisted:
@@ -48,12 +54,23 @@ def stale_note(chosen: Selection, name: str, where: str) -> str:
     return f"**{_records(chosen.stale.total())} stale** and {where}: {why}. Run `mibench run {name}` again."
 
 
-def unknown_note(chosen: Selection) -> str:
+def contradiction_note(chosen: Selection, name: str) -> str:
+    """How many of the records that are shown do not belong with the others, and what to do; "" for none."""
+    count = len([*disagreements({str(path): record for path, record in chosen.shown})])
+    if not count:
+        return ""
+    return (
+        f"**{_records(count, 'contradict' if count > 1 else 'contradicts')} others** in weights, split "
+        f"or recipe: compare no figures. `mibench validate {name}` names them; run the suite again."
+    )
+
+
+def unknown_note(chosen: Selection, option: str = "--plugin") -> str:
     """How many of the records that are shown may be stale, why, and what to do."""
     parts = {part for found in chosen.unknown for several in found.values() for part in several}
     return (
         f"**{_records(len(chosen.unknown), 'could')} not be checked** and may be stale: {', '.join(sorted(parts))} "
-        f"{'are' if len(parts) > 1 else 'is'} not registered. Install the plugin, or give --plugin."
+        f"{'are' if len(parts) > 1 else 'is'} not registered. Install the plugin, or give {option}."
     )
 
 
