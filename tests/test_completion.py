@@ -124,6 +124,7 @@ def test_names_of_packages_and_files(package: Package, folder: Path):
     assert {kind: sorted({*names[kind]} - {*plain[kind]}) for kind in names} == {
         "dataset": [],
         "defense": ["own"],
+        "measure": [],
         "attack": ["better", "guess"],
     }
     package.remove()

@@ -214,5 +214,5 @@ def test_the_board_names_the_packages_of_its_methods(listed: Package) -> None:
 
 def test_controls_of_a_defense_with_steps_of_its_own_are_those_of_its_process(listed: Package) -> None:
     assert "no control of what else" not in board(listed)
-    listed.edit('name = "brisk"\n', 'name = "brisk"\n    loss = lambda self, *given: super().loss(*given)\n')
-    assert "no control of what else a defense replaces: `brisk` (`loss`).\n" in board(listed)
+    listed.edit('name = "brisk"\n', 'name = "brisk"\n    losses = lambda self, *given: super().losses(*given)\n')
+    assert "no control of what else a defense replaces: `brisk` (`losses`).\n" in board(listed)

@@ -11,7 +11,7 @@ from mibench.cli.component_names import component_names
 
 __all__ = ["arguments", "main"]
 
-KINDS = ("dataset", "defense", "attack")
+KINDS = ("dataset", "defense", "measure", "attack")
 SUITES = "find leaderboards -maxdepth 3 -name suite.toml 2>/dev/null | sed 's|^leaderboards/||; s|/suite.toml$||'"
 ZSH = "(( $+functions[compdef] )) || { autoload -U compinit && compinit }\nautoload -U bashcompinit && bashcompinit\n"
 BASH = """\

@@ -1,4 +1,4 @@
-"""The names of datasets, defenses and attacks, read from the source of the plugins without running it.
+"""The names of datasets, defenses, measures and attacks, read from the source of the plugins without running it.
 
 It takes a fifth of a second, where the import of all plugins takes seconds. What it misses, such as a name that is computed, is
 not completed; ``mibench ls`` knows every name.
@@ -16,7 +16,13 @@ from typing import NamedTuple
 
 __all__ = ["component_names"]
 
-BASES = {"Dataset": "dataset", "FileDataset": "dataset", "Defense": "defense", "Attack": "attack"}
+BASES = {
+    "Dataset": "dataset",
+    "FileDataset": "dataset",
+    "Defense": "defense",
+    "Measure": "measure",
+    "Attack": "attack",
+}
 """The kinds of the public base classes of mibench."""
 
 
