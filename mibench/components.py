@@ -34,7 +34,6 @@ class Component(BaseModel):
         version: raise it whenever the numbers change; records of an older version are then stale.
         paper: the source, such as "arXiv 2305.18355".
         shorthand: the option that digits after the name set: with "order", ``hold3`` is ``hold:order=3``.
-        shown: options that are in the label even where they have their default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -43,7 +42,6 @@ class Component(BaseModel):
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""
     shorthand: ClassVar[str | None] = None
-    shown: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def summary(cls) -> str:
@@ -53,8 +51,7 @@ class Component(BaseModel):
     @property
     def label(self) -> str:
         """The shortest text that names this component with these options."""
-        fields = type(self).model_fields
-        options = {k: v for k, v in self.model_dump().items() if v != fields[k].default or k in self.shown}
+        options = {k: v for k, v in self.model_dump().items() if v != type(self).model_fields[k].default}
         head = self.name
         if self.shorthand:
             head += str(getattr(self, self.shorthand))
