@@ -41,7 +41,7 @@ Gradient = Callable[[float], dict[str, Tensor]]
 
 
 def draws(case: str, count: int) -> tuple[nn.Module, Callable[..., Tensor], list[Tensor]]:
-    """A denoiser, the mean loss of states, and K noised states of each member, (B, K, …)."""
+    """A denoiser, the losses of states, and K noised states of each member, (B, K, …)."""
     shape, recipe = CASES[case]
     model, generator = VP().build_model(shape, 1.0, recipe), torch.Generator().manual_seed(0)
     index = torch.randint(TIMES, (BATCH * count,), generator=generator)
@@ -59,7 +59,7 @@ def plain(module: nn.Module, loss: Callable[..., Tensor], inputs: list[Tensor]) 
 
     def gradient(clip: float) -> dict[str, Tensor]:
         module.zero_grad()
-        loss(*(x.flatten(0, 1) for x in inputs)).backward()
+        loss(*(x.flatten(0, 1) for x in inputs)).mean().backward()
         nn.utils.clip_grad_norm_(module.parameters(), clip, foreach=True)
         return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 

@@ -49,7 +49,7 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
         lines += audit_differences(record.audit) if record.audit else []
         problems += [f"records/{where}: {line}" for line in lines]
     problems += [f"records/{line}" for line in disagreements(records)]
-    problems += claim_problems(records)
+    problems += claim_problems(records, known)
     return problems + _unknown(records, known), records
 
 
