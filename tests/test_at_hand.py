@@ -146,7 +146,7 @@ def test_status_as_json(cli, board):
 
 def test_ls_as_json_is_the_schema_of_the_options(cli):
     answer = read(cli("ls", "--json"))
-    assert set(answer) == {"datasets", "defenses", "attacks"}
+    assert set(answer) == {"datasets", "defenses", "measures", "attacks"}
     (hold,) = (one for one in answer["defenses"] if one["name"] == "hold")
     assert (hold["options"]["order"]["minimum"], hold["options"]["order"]["default"]) == (1, 2)
     (lira,) = (one for one in answer["attacks"] if one["name"] == "lira")

@@ -18,7 +18,7 @@ COMMANDS = {
     "run": "train, attack and measure: one cell or a whole suite; the same command again resumes",
     "status": "count the cells of a suite that are done, missing, stale or failed",
     "log": "print the output of the job that ran a cell, with the traceback of an error",
-    "ls": "list all datasets, defenses and attacks, or all about one of them",
+    "ls": "list all datasets, defenses, measures and attacks, or all about one of them",
     "plugins": "list all plugins and the problems of broken ones",
     "check": "run the conformance tests on the datasets, defenses and attacks of a package or file",
     "leaderboard": "write the README.md of a suite from its records; --check only compares",

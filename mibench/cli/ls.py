@@ -19,7 +19,9 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("what", nargs="?", help="datasets, defenses, attacks, or the name of one (default: all)")
+    parser.add_argument(
+        "what", nargs="?", help="datasets, defenses, measures, attacks, or the name of one (default: all)"
+    )
     add_json(parser)
     add_plugins(parser)
 
