@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mibench.components import Dataset
 from mibench.conformance.fault import Fault
 from mibench.data import Split, split
 from mibench.defenses import Defense
@@ -18,7 +19,7 @@ from mibench.plugins import Registry
 from mibench.recipe import Recipe
 from mibench.seeds import generator
 
-__all__ = ["check_loss", "check_process", "check_release", "check_training"]
+__all__ = ["DATA", "RECIPE", "check_loss", "check_process", "check_release", "check_training"]
 
 DATA = "digits:members=20,nonmembers=20,reference=20"
 STEPS, INTERRUPTED = 6, 3
@@ -48,14 +49,14 @@ def check_process(defense: Defense, registry: Registry) -> str:
     return f"order {process.order}, {divergence:.1e} nats from its prior"
 
 
-def check_loss(defense: Defense, registry: Registry) -> str:
+def check_loss(defense: Defense, registry: Registry, dataset: Dataset | None = None) -> str:
     """Each member has a finite loss of its own that can be differentiated, and the batch's is one number."""
-    data = _data(registry)
+    data = _data(registry, dataset)
     recipe, found = defense.adapt_recipe(RECIPE), []
     for attempt in ("first", "second"):
         model = _blank(defense, data)
         network_of(model).train()
-        teachers = [_blank(other, data) for other, _ in defense.teachers(len(data.members))]
+        teachers = _teachers(defense, data)
         with isolated(0, attempt):  # other global random numbers
             training = SingleTrainer(defense, model, data.members, recipe, 0, teachers)
             batch = training.batch()
@@ -80,9 +81,9 @@ def check_loss(defense: Defense, registry: Registry) -> str:
     return ""
 
 
-def check_training(defense: Defense, registry: Registry) -> str:
+def check_training(defense: Defense, registry: Registry, dataset: Dataset | None = None) -> str:
     """A few steps change the weights, and are the same bit for bit when repeated, and when interrupted and resumed."""
-    data = _data(registry)
+    data = _data(registry, dataset)
     for parameterisation in ("plain", "sufficient"):
         chosen = _with_parameterisation(defense, parameterisation)
         start = _weights(_blank(chosen, data))
@@ -103,9 +104,9 @@ def check_training(defense: Defense, registry: Registry) -> str:
     return f"{STEPS} steps, the same when interrupted"
 
 
-def check_release(defense: Defense, registry: Registry) -> str:
+def check_release(defense: Defense, registry: Registry, dataset: Dataset | None = None) -> str:
     """The released model answers for each sample by itself, finite and in the samples' shape."""
-    data = _data(registry)
+    data = _data(registry, dataset)
     model = _blank(defense, data)
     network_of(model).eval()
     released = defense.release(model)
@@ -134,13 +135,17 @@ def _with_parameterisation(defense: Defense, parameterisation: str) -> Defense:
     return defense.model_copy(update={"parameterisation": parameterisation})
 
 
-def _data(registry: Registry) -> Split:
-    dataset = build(registry, "dataset", DATA)
-    return split(dataset, 0)  # type: ignore[arg-type]
+def _data(registry: Registry, dataset: Dataset | None = None) -> Split:
+    return split(dataset or build(registry, "dataset", DATA), 0)  # type: ignore[arg-type]
 
 
-def _blank(defense: Defense, data: Split) -> Model:
-    return defense.build_model(data.shape, data.data_variance, defense.adapt_recipe(RECIPE))
+def _blank(defense: Defense, data: Split, seed: int = 0) -> Model:
+    return defense.build_model(data.shape, data.data_variance, defense.adapt_recipe(RECIPE), seed=seed)
+
+
+def _teachers(defense: Defense, data: Split) -> list[Model]:
+    """Untrained ones, each with weights of its own."""
+    return [_blank(other, data, 1 + k) for k, (other, _) in enumerate(defense.teachers(len(data.members)))]
 
 
 def _weights(model: Model) -> dict[str, Tensor]:
@@ -154,7 +159,7 @@ def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def _trained(defense: Defense, data: Split, attempt: str, sink: _Sink | None = None) -> dict[str, Tensor]:
     """The weights after a training, with other global random numbers for each attempt."""
     model, recipe = _blank(defense, data), defense.adapt_recipe(RECIPE)
-    teachers = [_blank(other, data) for other, _ in defense.teachers(len(data.members))]
+    teachers = _teachers(defense, data)
     with isolated(0, attempt):
         train(defense, model, data.members[defense.select(data.members)], recipe, 0, Callbacks(sink=sink), teachers)
     return _weights(model)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mibench.errors import MibenchError
 
-__all__ = ["SHIFT", "Pool"]
+__all__ = ["SHIFT", "Pool", "reflected"]
 
 SHIFT = 4
 """The most pixels by which a crop moves an image."""
@@ -54,7 +54,7 @@ class Pool:
         """The members with these indices (B,), augmented: (B, *item) float64."""
         if len(moves):
             mirrored, down, right = moves[:, :, None]
-            rows, columns = _reflected(self.rows + down), _reflected(self.columns + right)
+            rows, columns = reflected(self.rows + down), reflected(self.columns + right)
             columns = torch.where(mirrored == 1, columns.flip(1), columns)
             picked = self.members[
                 index[:, None, None, None], self.channels[:, None, None], rows[:, None, :, None], columns[:, None, None]
@@ -64,7 +64,7 @@ class Pool:
         return picked if self.values is None else self.values[picked.long()]
 
 
-def _reflected(places: Tensor) -> Tensor:
+def reflected(places: Tensor) -> Tensor:
     """Places (B, N) beside an image of N pixels, reflected at its outermost pixels."""
     last = places.shape[1] - 1
     return last - (last - places.abs()).abs()

@@ -12,6 +12,7 @@ class Dropout(Measure):
     name = "dropout"
     paper = "Srivastava et al., JMLR 15, 2014"
     stage = "network"
+    adaptive = ("lira",)
 
     p: float = Field(0.1, ge=0, lt=1, description="share of the hidden units that a step leaves out")
 

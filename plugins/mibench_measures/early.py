@@ -11,6 +11,7 @@ class Early(Measure):
     name = "early"
     paper = "folklore; Prechelt, Early stopping – but when?, 1998"
     stage = "step"
+    adaptive = ("lira",)
 
     share: float = Field(0.5, gt=0, le=1, description="of the recipe's steps that are taken")
 

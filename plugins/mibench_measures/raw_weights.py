@@ -11,6 +11,7 @@ class RawWeights(Measure):
     name = "raw-weights"
     paper = "folklore"
     stage = "step"
+    adaptive = ("lira",)
 
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average that is released; 0 for none")
 

@@ -11,6 +11,7 @@ class WeightDecay(Measure):
     name = "weight-decay"
     paper = "arXiv 1711.05101"
     stage = "step"
+    adaptive = ("lira",)
 
     rate: float = Field(0.1, ge=0, le=1000, description="each step takes learning rate × this × weight away")
 
