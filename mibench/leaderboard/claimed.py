@@ -10,7 +10,7 @@ import numpy as np
 
 from mibench.leaderboard.board import TIERS, Board
 from mibench.metrics.thresholds import epsilon_lower_bound
-from mibench.results.figures import AttackMetrics
+from mibench.results.figures import AttackMetrics, AuditMetrics, audit_bound
 from mibench.results.recompute import counts_above
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ __all__ = ["Claimed", "Shown", "claims"]
 
 Counts = tuple[int, int, int, int]
 """Members above the threshold, of how many; and non-members above it, of how many."""
+
+Guesses = tuple[int, int]
+"""How many guesses of an audit are right, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,14 @@ class Shown:
 
     attack: str
     epsilon: float
-    counts: Counts
+    counts: Counts | Guesses
+
+    @property
+    def evidence(self) -> str:
+        """The counts in words."""
+        if len(self.counts) == 2:
+            return "{} of {} guesses of which canaries were trained on are right".format(*self.counts)
+        return "above its threshold are {} of {} members and {} of {} non-members".format(*self.counts)
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,8 @@ class Claimed:
 def claims(board: Board) -> dict[tuple[str, str], Claimed]:
     """What is claimed and shown, by dataset and defense; defenses that have no claim in their records are left out.
 
-    The bounds of all attacks on all that claim an ε hold at 95 % together (Bonferroni): of the boards on which every claim is
-    true, at most 5 in 100 call one broken.
+    The bounds of all attacks and audits on all that claim an ε hold at 95 % together (Bonferroni): of the boards on which every
+    claim is true, at most 5 in 100 call one broken.
     """
     made = {
         (dataset, defense): records
@@ -70,13 +80,21 @@ def claims(board: Board) -> dict[tuple[str, str], Claimed]:
         if (records := [r for r in board.all_of("record", dataset, defense) if r.model.claim])
     }
     least = {pair: max((r.model.claim for r in records), key=_size) for pair, records in made.items()}
-    counts = {pair: _counts(board, *pair) for pair, claim in least.items() if claim.epsilon is not None}
-    level = 1 - 0.05 / max(1, sum(map(len, counts.values())))
+    claimed = [pair for pair, claim in least.items() if claim.epsilon is not None]
+    counts = {pair: _counts(board, *pair) for pair in claimed}
+    audits = {pair: _audits(board, *pair) for pair in claimed}
+    looks = sum(len(counts[pair]) + len(audits[pair]) for pair in claimed)
+
+    def shown(pair: tuple[str, str], delta: float) -> list[Shown]:
+        level = 1 - 0.05 / max(1, looks)
+        found = [_shown(*one, delta, level) for one in counts.get(pair, {}).items()]
+        return found + [_shown_by_audit(*one, delta, level) for one in audits.get(pair, {}).items()]
+
     return {
         pair: Claimed(
             claim,
             min(r.split.members for r in made[pair]),
-            max((_shown(*one, claim.delta, level) for one in counts.get(pair, {}).items()), key=_bound, default=None),
+            max(shown(pair, claim.delta), key=_bound, default=None),
         )
         for pair, claim in least.items()
     }
@@ -96,6 +114,12 @@ def _counts(board: Board, dataset: str, defense: str) -> dict[str, Counts]:
     return {attack: _pooled(found) for attack, found in metrics.items() if found and found[0].tier in TIERS}
 
 
+def _audits(board: Board, dataset: str, defense: str) -> dict[str, list[AuditMetrics]]:
+    """What each audit has found on all seeds."""
+    found = {attack: list(board.audited(dataset, defense, attack).values()) for attack in board.audits(dataset)}
+    return {attack: audits for attack, audits in found.items() if audits}
+
+
 def _pooled(metrics: list[AttackMetrics]) -> Counts:
     """The counts at the calibrated thresholds of all seeds."""
     above = [counts_above(m.calibrated.fixed.tpr, m.calibrated.fixed.fpr, m.members, m.nonmembers) for m in metrics]
@@ -107,3 +131,8 @@ def _shown(attack: str, counts: Counts, delta: float, level: float) -> Shown:
     hits, m, alarms, n = counts
     sides = np.arange(m) < hits, np.arange(n) < alarms  # any scores with these counts above .5
     return Shown(attack, epsilon_lower_bound(*sides, 0.5, delta, level, exchanged=True), counts)
+
+
+def _shown_by_audit(attack: str, audits: list[AuditMetrics], delta: float, level: float) -> Shown:
+    counts = sum(audit.correct for audit in audits), sum(audit.guesses for audit in audits)
+    return Shown(attack, audit_bound(audits, delta, level), counts)

@@ -237,8 +237,9 @@ KD = (
 )
 CLAIMED = (
     "**Claimed (ε, δ); shown ε ≥**: the differential privacy that the defense claims for adding or removing one member, and the "
-    "largest lower bound on ε at this δ that an attack shows, from its rates at that threshold over all seeds. The bounds of "
-    "all attacks on all claims of the board hold at 95 % together (Bonferroni). A claim is *broken* where the bound is larger."
+    "largest lower bound on ε at this δ that an attack shows, from its rates at that threshold over all seeds, or an audit from "
+    "its guesses of canaries. The bounds of all attacks and audits on all claims of the board hold at 95 % together "
+    "(Bonferroni). A claim is *broken* where the bound is larger."
 )
 DOMINATED = (
     "**Dominated by**: the defenses that beat it. Neither the worst known AUROC nor the FD of such a defense is larger on "

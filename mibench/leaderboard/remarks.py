@@ -128,11 +128,9 @@ def _claims(board: Board) -> list[str]:
     for (dataset, defense), found in claims(board).items():
         claim = f"({found.claim.epsilon:.3g}, {found.claim.delta:.3g})" if found.claim.epsilon is not None else ""
         if found.broken and (shown := found.shown):
-            hits, members, alarms, nonmembers = shown.counts
             broken.append(
                 f"**Broken claim**: `{defense}` claims {claim}-differential privacy on {dataset}, and `{shown.attack}` shows "
-                f"ε ≥ {shown.epsilon:.2f} at this δ: above its threshold are {hits} of {members} members and {alarms} of "
-                f"{nonmembers} non-members."
+                f"ε ≥ {shown.epsilon:.2f} at this δ: {shown.evidence}."
             )
         if claim and found.claim.delta >= 1 / found.members:
             empty.append(

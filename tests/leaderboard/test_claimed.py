@@ -11,8 +11,9 @@ from made_records import KNOWN, board_of, metrics, put, scores, threshold
 from mibench.claims import Claim
 from mibench.leaderboard import markdown
 from mibench.leaderboard.claimed import claims
+from mibench.metrics.one_run import one_run_epsilon
 from mibench.metrics.thresholds import epsilon_lower_bound
-from mibench.results.figures import Threshold
+from mibench.results.figures import AuditMetrics, Estimate, Threshold
 from mibench.results.known import Known
 
 SUITE = """
@@ -111,6 +112,24 @@ def test_more_looks_ask_for_more_evidence(folder: Path) -> None:
 def test_attacks_on_the_data_alone_show_nothing_of_a_model(folder: Path) -> None:
     attacked(folder, "blind", claim(0.1), hits(80, 0), tier="data")
     assert claims(board_of(folder))["digits", "hold3"].shown is None and shown(folder)["hold3"] == "(0.1, 1e-05)"
+
+
+def audited(folder: Path, claimed: Claim, *correct: int) -> None:
+    """An audit with so many right guesses of 40 on each seed."""
+    for seed, right in enumerate(correct):
+        told = {"setting": "t=0.1", "auroc": Estimate(value=0.9), "tier": "network", "scores": "s"}
+        found = AuditMetrics(**told, canaries=80, guesses=40, correct=right, epsilon=one_run_epsilon(80, 40, right))
+        put(folder, "hold3", "loss+audit", seed, audit=found, claim=claimed)
+
+
+def test_an_audit_stands_among_the_bounds(folder: Path) -> None:
+    attacked(folder, "loss", claim(2.0), hits(70, 40), GUESS)
+    audited(folder, claim(2.0), 40, 39)
+    found = claims(board_of(folder))["digits", "hold3"]
+    assert found.shown and (found.shown.attack, found.shown.counts) == ("loss+audit", (79, 80))
+    assert found.shown.epsilon == one_run_epsilon(160, 80, 79, 1e-5, 1 - 0.05 / 2)
+    told = "`loss+audit` shows ε ≥ 2.62 at this δ: 79 of 80 guesses of which canaries were trained on are right."
+    assert told in top(folder) and shown(folder)["hold3"].startswith("(2, 1e-05); 2.62 `loss+audit`")
 
 
 def test_an_epsilon_beyond_the_accountant_is_no_claim(folder: Path) -> None:
