@@ -3,8 +3,8 @@
 Run ``.venv/bin/python benchmarks/blind_family.py data/cifar10-jpeg-20k.zip`` (ten minutes on one core). In each of 20 seeds 500
 members and 500 non-members are drawn from one pool and resized to 16 pixels, or kept at 32. The members are then processed, and
 for ``files`` both halves are saved as JPEG. The images of this archive are JPEGs of quality 75, so that saving them at 32 pixels
-with this quality changes nothing. It exits with 1 where on other halves no attack of the family is significant in some seed, or
-where on undisturbed ones some attack is in more than one seed.
+with this quality changes next to nothing (.14 grey levels on average; 93 % of the values stay). It exits with 1 where on other
+halves no attack of the family is significant in some seed, or where on undisturbed ones some attack is in more than one seed.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Cell:
         shadow = f" · {self.shadow[0]} shadow {self.shadow[1]}" if self.shadow else ""
         return title_of(self._model_labels, self.seed, self.model_kind, self.checkpoint) + shadow
 
-    @property
+    @functools.cached_property
     def path(self) -> str:
         """The path of its record in a suite's folder of records."""
         return record_path(self.labels, self.seed, self.model_kind, self.checkpoint)

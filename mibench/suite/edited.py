@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 
 from mibench.source import code_changed, code_digest
 from mibench.suite.cells import Cell
@@ -47,13 +48,13 @@ def forget_edited(plan: Plan) -> list[str]:
 
 def edited_cells(plan: Plan) -> dict[Cell, list[str]]:
     """The kinds of components that were edited without a new version, by cell."""
-    edited = {}
+    edited, digest = {}, cache(code_digest)  # cells share their components
     for cell in plan.cells:
         with suppress(OSError, ValueError, LookupError, AttributeError):  # a record that is missing or broken
             raw = json.loads(plan.path(cell).read_bytes())
             code, facts = raw.get("code", {}), raw["cell"]
             same = {kind: part for kind, part in cell.parts.items() if facts[kind]["version"] == part.version}
-            if kinds := [kind for kind, part in same.items() if code_changed(code.get(kind), code_digest(part))]:
+            if kinds := [kind for kind, part in same.items() if code_changed(code.get(kind), digest(part))]:
                 edited[cell] = kinds
     return edited
 
