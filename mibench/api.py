@@ -96,6 +96,11 @@ def run(
     from mibench.suite.suite import loose_records
 
     _check(device, workers, time_limit)
+    for what, name in {"defense": defense, "attack": attack, "dataset": dataset}.items():
+        if not isinstance(name, str):
+            raise UsageError(f"{what} {str(name)[:60]!r}: give the name of one {what} as text")
+    if not isinstance(seed, int):
+        raise UsageError(f"seed {str(seed)[:60]!r}: give one whole number")
     artifacts = _store(store, write=True)
     suite = loose_suite([dataset], [defense], [attack], [seed], model, recipe, utility)
     how = JobOptions(device, files_of(plugins), time_limit, again=again)
@@ -194,10 +199,10 @@ def model(
 
 def _record(given: Any) -> Record:
     """A record that is given as such, by its path, or as a row of a frame of records."""
-    from mibench.results.record import Record, read_record
+    from mibench.results.record import Record, read_named_record
 
     if isinstance(given, (str, Path)):
-        return read_record(Path(given))
+        return read_named_record(Path(given))
     record = given if isinstance(given, Record) else getattr(given, "record", None)
     if isinstance(record, Record):
         return record

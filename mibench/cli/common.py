@@ -9,7 +9,7 @@ from typing import Any
 
 from mibench.results.store import Store, default_root
 
-__all__ = ["SUITE", "add_json", "add_plugins", "add_store", "open_store", "print_json"]
+__all__ = ["SUITE", "add_json", "add_plugins", "add_store", "counted", "open_store", "print_json"]
 
 SUITE = "a suite.toml, its folder, or its name under leaderboards/"
 
@@ -46,6 +46,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """Print a result for scripts."""
     print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def counted(number: int, what: str) -> str:
+    """Such as "1 cell" or "2 cells"."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def open_store(args: argparse.Namespace, write: bool = True) -> Store:

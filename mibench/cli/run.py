@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mibench.cli.cells import CELL_FLAGS, extended_suite, suite_of_flags
-from mibench.cli.common import SUITE, add_json, add_plugins, add_store, open_store, print_json
+from mibench.cli.common import SUITE, add_json, add_plugins, add_store, counted, open_store, print_json
 from mibench.cli.jobs import add_cluster, add_jobs, engine_of, options_of
 from mibench.errors import UsageError, one_line
 
@@ -153,9 +153,10 @@ def _preview(
     if args.json:
         print_json({"total": len(work.states), "states": states, "trainings": work.trainings, "seconds": seconds})
         return 0
-    print(f"{len(work.states)} cells: " + ", ".join(f"{n} {state}" for state, n in states.items()))
+    print(f"{counted(len(work.states), 'cell')}: " + ", ".join(f"{n} {state}" for state, n in states.items()))
     time_left = f", {duration(seconds)} at a guess" if work.to_compute else ""
-    print(f"would compute {work.to_compute} cells and train {work.trainings} models{time_left}; nothing was done")
+    todo = f"compute {counted(work.to_compute, 'cell')} and train {counted(work.trainings, 'model')}"
+    print(f"would {todo}{time_left}; nothing was done")
     return 0
 
 
@@ -165,17 +166,18 @@ def _make_again(args: argparse.Namespace, engine: Engine, options: JobOptions) -
     from mibench.jobs.repeat import repeat
     from mibench.jobs.stop import Stop
     from mibench.plugins import load
-    from mibench.results.record import read_record
+    from mibench.results.record import read_named_record, read_record
     from mibench.source import code_changed, code_digest
     from mibench.suite.plan import Plan
     from mibench.suite.recorded import cell_of
 
     given = ["suite"] if args.suite else []
     given += [f"--{name}" for name in ("defense", "attack", *CELL_FLAGS, "shard") if getattr(args, name) is not None]
-    given += [f"--{name}" for name in ("dry-run", "again") if getattr(args, name.replace("-", "_"))]
     if given:
         raise UsageError(f"--record says what to run; leave out {', '.join(given)}")
-    old = read_record(Path(args.record))
+    if given := [f"--{name}" for name in ("dry-run", "again") if getattr(args, name.replace("-", "_"))]:
+        raise UsageError(f"--record makes one cell, whether it is stored or not; leave out {', '.join(given)}")
+    old = read_named_record(Path(args.record))
     cell, store = cell_of(old, load(options.plugins)), open_store(args)
     for kind, part in cell.parts.items():
         if code_changed(old.code.get(kind), code_digest(part)) and not args.quiet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from mibench.cli.common import SUITE, add_json, add_plugins, add_store, open_store, print_json
+from mibench.cli.common import SUITE, add_json, add_plugins, add_store, counted, open_store, print_json
 
 __all__ = ["arguments", "main"]
 
@@ -20,7 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Count the cells by state; list those that are neither done nor missing, or all with --cells."""
+    """Count the cells by state; list those that are neither done nor missing, or all with --cells.
+
+    Raises:
+        MibenchError: at the end, where a record cannot be read.
+    """
     from mibench.leaderboard.text import columns
     from mibench.plugins import load
     from mibench.suite.plan import Plan
@@ -38,13 +42,15 @@ def main(args: argparse.Namespace) -> int:
             for cell, (state, why) in zip(plan.cells, states, strict=True)
         ]
         print_json({"total": len(states), "states": counts, "cells": listed})
+        plan.refuse_broken(states)
         return 0
     rows = [
-        (state, cell.title, why if why and state != "done" else "")
+        (state, cell.title, why if state not in ("done", "broken") else "")
         for cell, (state, why) in zip(plan.cells, states, strict=True)
         if args.cells or state not in ("done", "missing")
     ]
     if rows:
         print(columns(rows))
-    print(f"{len(states)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    print(f"{counted(len(states), 'cell')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    plan.refuse_broken(states)
     return 0

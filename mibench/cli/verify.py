@@ -24,7 +24,9 @@ __all__ = ["arguments", "main"]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
-    parser.add_argument("suite", metavar="SUITE|RECORD", help=f"{SUITE}; or the file of a record")
+    parser.add_argument(
+        "suite", nargs="+", metavar="SUITE|RECORD", help=f"{SUITE}; or the file of a record; repeatable"
+    )
     parser.add_argument(
         "--sample", type=int, default=3, metavar="K", help="number of cells of a suite, drawn at random (default: 3)"
     )
@@ -46,35 +48,39 @@ def main(args: argparse.Namespace) -> int:
     if args.sample < 1:
         raise UsageError(f"--sample {args.sample}: give a number of at least 1")
     engine, options = engine_of(args), options_of(args)
+    registry, results = load(options.plugins), []
     with tempfile.TemporaryDirectory(prefix="mibench-verify-") as folder:
         store = Store(Path(folder) / "store")
-        old, recorded = _chosen(args, load(options.plugins), store)
-        plan = Plan(list(old), Path(folder) / "records", store)
-        with Stop() as stop:
-            results = repeat(old, plan, engine, options, lambda event: None, stop)
-    (_print_json if args.json else _print)(results, recorded, args.quiet)
+        chosen = [_chosen(text, args, registry, store) for text in dict.fromkeys(args.suite)]
+        for number, (old, _) in enumerate(chosen):
+            plan = Plan(list(old), Path(folder) / f"records-{number}", store)
+            with Stop() as stop:
+                results += repeat(old, plan, engine, options, lambda event: None, stop)
+    (_print_json if args.json else _print)(results, sum(recorded for _, recorded in chosen), args.quiet)
     return 0 if all(result.sound for result in results) else 1
 
 
-def _chosen(args: argparse.Namespace, registry: Registry, store: Store) -> tuple[dict[Cell, Record], int]:
-    """The cells to be verified with their records, and of how many they are a sample.
+def _chosen(text: str, args: argparse.Namespace, registry: Registry, store: Store) -> tuple[dict[Cell, Record], int]:
+    """The cells of a suite or record to be verified, with their records, and of how many they are a sample.
 
     Raises:
-        MibenchError: where a suite has no valid record, or a record is of other versions.
+        MibenchError: where a suite has no valid record, or a record cannot be read or is of other versions.
     """
-    from mibench.results.record import read_record
+    from mibench.results.record import read_named_record, read_record
     from mibench.suite.plan import Plan
     from mibench.suite.recorded import cell_of
     from mibench.suite.suite import load_suite, plan_cells
 
-    if args.suite.endswith(".json"):
-        record = read_record(Path(args.suite))
+    if text.endswith(".json"):
+        record = read_named_record(Path(text))
         return {cell_of(record, registry): record}, 1
-    located = load_suite(args.suite)
+    located = load_suite(text)
     plan = Plan(plan_cells(registry, located.suite), located.folder / "records", store)
-    done = [cell for cell, (state, _) in zip(plan.cells, plan.states(), strict=True) if state == "done"]
+    states = plan.states()
+    plan.refuse_broken(states)
+    done = [cell for cell, (state, _) in zip(plan.cells, states, strict=True) if state == "done"]
     if not done:
-        raise MibenchError(f"{args.suite} has no record that could be verified; see `mibench status {args.suite}`")
+        raise MibenchError(f"{text} has no record that could be verified; see `mibench status {text}`")
     chosen = set(random.Random(args.seed).sample(range(len(done)), min(args.sample, len(done))))
     return {cell: read_record(plan.path(cell)) for index, cell in enumerate(done) if index in chosen}, len(done)
 

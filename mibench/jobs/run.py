@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibench.errors import MibenchError, UsageError
+from mibench.errors import UsageError
 from mibench.jobs.engine import Engine
 from mibench.jobs.estimate import estimate, shard
 from mibench.jobs.options import Event, JobOptions, OnEvent
@@ -76,7 +76,7 @@ def run_suite(
 
     Raises:
         UsageError: a name, an option, a device or a folder is wrong.
-        MibenchError: a record is damaged, or the engine cannot work.
+        MibenchError: a record cannot be read, or the engine cannot work.
         Stopped: by a signal.
     """
     if not records.exists():  # there will be work; the engine starts while this process plans
@@ -97,9 +97,12 @@ def preview(suite: Suite, records: Path, store: Store, options: JobOptions) -> P
 
     Raises:
         UsageError: a name or an option is wrong.
+        MibenchError: a record cannot be read.
     """
     plan = _plan(suite, records, store, options)
-    states = [state for state, _ in plan.states()]
+    found = plan.states()
+    plan.refuse_broken(found)
+    states = [state for state, _ in found]
     edited = edited_cells(plan) if options.again else {}
     cells = [
         cell
@@ -123,17 +126,16 @@ def _cells_to_compute(plan: Plan, on_event: OnEvent) -> list[Cell]:
     """The cells without a valid record, after records of older metrics were upgraded.
 
     Raises:
-        MibenchError: a record is damaged.
+        MibenchError: a record cannot be read.
     """
     states = plan.states()
     if outdated := [cell for cell, (state, _) in zip(plan.cells, states, strict=True) if state == "outdated"]:
         text = f"{plan.upgrade(outdated)} of {len(outdated)} outdated records upgraded; the others are computed again"
         on_event(Event("note", message=text))
         states = plan.states()
+    plan.refuse_broken(states)
     missing = []
     for cell, (state, why) in zip(plan.cells, states, strict=True):
-        if state == "broken":
-            raise MibenchError(why)
         if state == "stale":
             on_event(Event("stale", cell, why))
         if state != "done":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from mibench.results.record import Record, read_record
+from mibench.errors import MibenchError
+from mibench.results.record import Record, read_record, unreadable
 
 __all__ = ["UTILITY", "read_folder"]
 
@@ -19,12 +20,17 @@ def read_folder(folder: Path) -> list[tuple[Path, Record]]:
     Raises:
         MibenchError: where a record cannot be read, was edited, or is of a newer mibench; the file is named.
     """
-    records, collecting = [], gc.isenabled()
+    records, reasons, collecting = [], [], gc.isenabled()
     gc.disable()  # records hold no cycles; to look for some again and again while they pile up takes a third of the time
     try:
         for path in sorted((folder / "records").rglob("*.json")):
-            records.append((path, read_record(path, outdated=True)))
+            try:
+                records.append((path, read_record(path, outdated=True)))
+            except MibenchError as error:
+                reasons.append(str(error))
     finally:
         if collecting:
             gc.enable()
+    if reasons:
+        raise unreadable(reasons)
     return records

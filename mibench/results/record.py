@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, UsageError
 from mibench.files import sha256, write_text
 from mibench.metrics.headings import heading
 from mibench.results.facts import CellFacts, CostFacts, Environment, ModelFacts, SplitFacts, Strict, optional
@@ -23,14 +24,17 @@ __all__ = [
     "metrics_version",
     "parse_record",
     "read_json",
+    "read_named_record",
     "read_record",
     "record_path",
     "title_of",
+    "unreadable",
     "write_record",
 ]
 
 FORMAT = 1
 REMEDY = "delete it and run the suite again"
+FOREIGN = "is no record of mibench; a folder records/ holds nothing else, so move it elsewhere"
 
 Kind = Annotated[str, Field(pattern="^(dataset|defense|attack)$")]
 
@@ -180,6 +184,19 @@ def read_record(path: Path, outdated: bool = False) -> Record:
     return parse_record(content, path)
 
 
+def read_named_record(path: Path) -> Record:
+    """The record of a file that a user names; as ``read_record``, and a UsageError where there is no such file."""
+    if not path.is_file():
+        raise UsageError(f"there is no record {path}; give the path of its file")
+    return read_record(path)
+
+
+def unreadable(reasons: list[str]) -> MibenchError:
+    """What is raised where records of a suite cannot be read: the first reason, and how many there are."""
+    more = f" ({len(reasons)} such files; `mibench validate` names all)" if len(reasons) > 1 else ""
+    return MibenchError(reasons[0] + more)
+
+
 def read_json(path: Path) -> tuple[dict[str, Any], bytes]:
     """The content of a record of any version so far, after its digest was checked, parsed and as bytes.
 
@@ -191,6 +208,8 @@ def read_json(path: Path) -> tuple[dict[str, Any], bytes]:
         raw = json.loads(content)
         if not isinstance(raw, dict):
             raise ValueError("it is no JSON object")
+        if not raw.keys() & {"key", "labels", "cell"} and not _is_named_so(path):
+            raise MibenchError(f"{path} {FOREIGN}")
         newer = _larger(raw.get("format"), FORMAT) or metrics_version(raw) > METRICS
         digest = digest_of({name: part for name, part in raw.items() if name != "digest"})
         if "digest" not in raw and not newer:
@@ -198,7 +217,10 @@ def read_json(path: Path) -> tuple[dict[str, Any], bytes]:
     except OSError as error:
         raise MibenchError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise MibenchError(f"{path} is not a valid record: {str(error)[:120]}; {REMEDY}") from None
+        if not _is_named_so(path):
+            raise MibenchError(f"{path} {FOREIGN}") from None
+        what = "it is no JSON: " if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else ""
+        raise MibenchError(f"{path} is not a valid record: {what}{str(error)[:120]}; {REMEDY}") from None
     if newer:
         raise MibenchError(f"{path} was written by a newer mibench; upgrade this one to read it")
     if raw["digest"] != digest:
@@ -227,6 +249,11 @@ def parse_record(content: bytes, path: Path) -> Record:
         return Record.model_validate_json(content, strict=True)
     except ValidationError as error:
         raise MibenchError(f"{path} is not a valid record: {_first_error(error)[:120]}; {REMEDY}") from None
+
+
+def _is_named_so(path: Path) -> bool:
+    """Whether a file has the name of a record (``record_path``)."""
+    return re.search(r"-s[0-9]+\.json$", path.name) is not None
 
 
 def _larger(one: Any, other: int) -> bool:

@@ -14,7 +14,7 @@ from mibench.results.compare import compare
 from mibench.results.figures import AttackMetrics
 from mibench.results.known import Known
 from mibench.results.recompute import audit_differences, differences
-from mibench.results.record import FORMAT, Record, canonical, digest_of, read_record, record_path
+from mibench.results.record import FOREIGN, FORMAT, Record, canonical, digest_of, read_record, record_path
 
 __all__ = ["disagreements", "moved", "validate"]
 
@@ -36,7 +36,7 @@ def validate(folder: Path, known: Known) -> tuple[list[str], dict[str, Record]]:
     for path in sorted(path for path in root.rglob("*") if path.suffix == ".json" or not path.is_dir()):
         where = path.relative_to(root).as_posix()
         if path.suffix != ".json":
-            problems.append(f"records/{where}: is not a .json record; remove it")
+            problems.append(f"records/{where}: this file {FOREIGN}")
             continue
         try:
             record = records[where] = read_record(path)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mibench.errors import MibenchError, one_line
 from mibench.results.facts import CellFacts, ModelFacts
-from mibench.results.record import Record, read_record, write_record
+from mibench.results.record import Record, read_record, unreadable, write_record
 from mibench.results.store import Store
 from mibench.results.upgrade import upgrade_record
 from mibench.suite.cells import Cell
@@ -72,6 +72,12 @@ class Plan:
         if record.status in ("failed", "outdated"):
             return record.status, record.reason or ""
         return "done", record.status
+
+    @staticmethod
+    def refuse_broken(states: list[tuple[State, str]]) -> None:
+        """MibenchError where the record of a cell cannot be read."""
+        if reasons := [why for state, why in states if state == "broken"]:
+            raise unreadable(reasons)
 
     def upgrade(self, cells: list[Cell]) -> int:
         """Upgrade the outdated records of cells, unless stored scores give all figures anew; how many were upgraded."""

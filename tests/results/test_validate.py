@@ -346,7 +346,9 @@ def test_metrics_of_an_older_version(tmp_path: Path) -> None:
 def test_strangers(tmp_path: Path) -> None:
     put(tmp_path, record())
     (tmp_path / "records" / "notes.txt").write_text("?")
-    the_problem(tmp_path, "notes.txt", "remove it")
+    the_problem(tmp_path, "notes.txt", "is no record of mibench", "move it elsewhere")
+    (tmp_path / "records" / "notes.txt").rename(tmp_path / "records" / "notes.json")
+    the_problem(tmp_path, "notes.json", "is no record of mibench", "move it elsewhere")
 
 
 def test_all_at_once(tmp_path: Path) -> None:
