@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -23,14 +24,38 @@ Model = TypeVar("Model", bound=BaseModel)
 LONGEST_LIST = 180
 """Characters; a longer list of names would be cut."""
 
+SAID = {
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be finite",
+    "string_type": "must be text",
+    "literal_error": "must be {expected}",
+    "too_short": "must have {min_length} or more entries",
+    "missing": "is missing",
+}
+"""What is said of a value in the place of pydantic's words, by the type of its error."""
 
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Say "; did you mean 'x'?" where a known name is close, else the known names if they fit into a line."""
+
+def did_you_mean(wrong: str, known: Iterable[str], broken: str = "") -> str:
+    """Say "; did you mean 'x'?" where a known name is close, else what is broken, else the known names if a line holds them.
+
+    Args:
+        broken: ``Registry.broken()``, where the name may be that of a component which could not be loaded.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(wrong.lower(), names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    listed = ", ".join(names)
+    if broken:
+        return f"; {broken}"
+    listed = ", ".join(names) or "none"
     return f"; known: {listed}" if len(listed) <= LONGEST_LIST else "; `mibench ls` lists all names"
 
 
@@ -64,8 +89,13 @@ def options(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
+def validated(cls: type[Model], values: Mapping[str, Any], where: str, named: Mapping[str, str] | None = None) -> Model:
     """Build a pydantic model, the first mistake as one clear line.
+
+    Args:
+        cls, values: the model and its fields.
+        where: what the line begins with.
+        named: what the user calls a field, such as "--samples", where that is another name; it then stands at the beginning.
 
     Raises:
         UsageError: naming the option, what is wrong, and the nearest known one.
@@ -75,13 +105,16 @@ def validated(cls: type[Model], values: dict[str, Any], where: str) -> Model:
     except ValidationError as error:
         errors = error.errors()
         first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-        option = ".".join(str(part) for part in first["loc"])
+        option = ".".join(map(str, takewhile(lambda part: isinstance(part, str), first["loc"])))  # no places in lists
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(option, cls.model_fields) if len(first["loc"]) == 1 else ""
             raise UsageError(f"{where}: unknown option {option!r}{hint}") from None
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] in SAID:
+            message = SAID[first["type"]].format(**first.get("ctx", {}))
         got = f", got {str(first['input'])[:60]!r}" if option and first["type"] != "missing" else ""
-        raise UsageError(f"{where}: {option + ': ' if option else ''}{message}{got}") from None
+        name = (named or {}).get(option) or (f"{where}: {option}" if option else where)
+        raise UsageError(f"{name}: {message}{got}") from None
 
 
 def build(registry: Registry, kind: str, text: str) -> Component:
@@ -154,12 +187,14 @@ def _single(registry: Registry, kind: str, text: str) -> Component:
                 raise UsageError(f"{where}: {short.shorthand!r} is given twice")
             given[short.shorthand] = match[2]
     if cls is None:
-        broken = [p.name for p in registry.plugins if p.problems]
-        hint = f" ({len(broken)} broken plugin(s): see `mibench plugins`)" if broken else ""
         if kind == "defense" and head in registry.components["measure"]:
             raise UsageError(
                 f"{head!r} is a measure, which trains no model by itself; write it after a defense: vp+{text}"
             )
+        if kind == "attack" and head == "utility":
+            raise UsageError("'utility' is no attack: samples are measured beside every attack; name one, such as loss")
+        if re.search(r"[,\s]", head):
+            raise UsageError(f"{where}: a name has no comma and no space; give one {kind} here")
         examples = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
-        raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *examples])}{hint}")
+        raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *examples], registry.broken())}")
     return validated(cls, given, where)

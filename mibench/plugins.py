@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import Any, get_args
 
 import pluggy
 from pydantic import ValidationError
+from pydantic.errors import PydanticUserError
 
 from mibench import hookspecs
 from mibench.components import Attack, Component, Dataset
@@ -32,10 +35,15 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 @dataclass
 class Plugin:
-    """One plugin: where it is from, what it offers, and what is wrong with it."""
+    """One plugin: where it is from, what it offers, and what is wrong with it.
+
+    Attributes:
+        file: of a loose plugin, as it was given; "" for a package.
+    """
 
     name: str
     source: str
+    file: str = ""
     offers: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -75,6 +83,14 @@ class Registry:
                 _SOURCES[cls] = plugin.source
                 plugin.offers.append(f"{kind} {cls.name}")
 
+    def broken(self) -> str:
+        """The first problem of all plugins, and the command that lists every one; "" where there is none."""
+        broken = [plugin for plugin in self.plugins if plugin.problems]
+        if not broken:
+            return ""
+        first, files = broken[0], "".join(f" --plugin {shlex.quote(plugin.file)}" for plugin in broken if plugin.file)
+        return f"plugin {first.name}: {first.problems[0][0][:120]} (see `mibench plugins{files}`)"
+
 
 def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
     """What is wrong with a class that a hook offers, each with its remedy."""
@@ -82,6 +98,8 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         yield f"mibench_{kind}s() offered {cls!r}", f"return subclasses of mibench.{base.__name__}"
     title = f"{kind} class {cls.__name__}"
+    if typed := [name for name in _class_variables(base) if name in cls.model_fields]:
+        yield f"{title} gives the class variable `{typed[0]}` a type", f"write {typed[0]} = … without one"
     if not isinstance(getattr(cls, "name", None), str) or not NAME.fullmatch(cls.name):
         yield f"{title} has no valid `name`", 'set name = "my-method" or the like (lower case, digits, dashes)'
     if not isinstance(cls.version, int) or cls.version < 1:
@@ -106,7 +124,9 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
     try:
         cls()
     except ValidationError as error:
-        yield f"{title}: its defaults are refused ({error.errors()[0]['msg']})", "give every option a valid default"
+        first = error.errors()[0]
+        why = ": ".join([*map(str, first["loc"][:1]), first["msg"]])
+        yield f"{title}: its defaults are refused ({why})", "give every option a valid default"
 
 
 def _complete(modality: Any) -> bool:
@@ -119,11 +139,11 @@ def _complete(modality: Any) -> bool:
 def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
     """Import one plugin and call its hooks; every failure becomes a problem of that plugin."""
     registry.plugins.append(plugin)
-    remedy = f"fix or uninstall {plugin.source}"
+    remedy = f"fix {plugin.file}" if plugin.file else f"fix or uninstall {plugin.source}"
     try:
         module = get_module()
     except (Exception, SystemExit, GeneratorExit) as error:
-        plugin.blame(f"it cannot be imported: {type(error).__name__}: {error}", remedy)
+        plugin.blame(f"it cannot be imported: {_reason(error)}", remedy)
         return
     manager = pluggy.PluginManager("mibench")
     manager.add_hookspecs(hookspecs)
@@ -156,6 +176,23 @@ def _register(registry: Registry, plugin: Plugin, get_module: Any) -> None:
                 plugin.blame(f"{hook}() raised {type(error).__name__}: {error}", remedy)
                 continue
             registry.add(kind, offered, plugin)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a module cannot be imported; of a class variable that mibench does not know, in its own words."""
+    found = re.search(r"`(\w+) = |'(\w+)' defined on a base class", str(error))
+    if not isinstance(error, PydanticUserError) or not found:
+        return f"{type(error).__name__}: {error}"
+    if found[2]:
+        return f"the option `{found[2]}` needs its type here, too, such as {found[2]}: int"
+    known = {name for base in KINDS.values() for name in _class_variables(base)}
+    close = difflib.get_close_matches(found[1], known, n=1)
+    meant = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(known))};"
+    return f"there is no class variable `{found[1]}`; {meant} an option needs a type, such as {found[1]}: int"
+
+
+def _class_variables(cls: type[Component]) -> list[str]:
+    return [name for name in cls.__class_vars__ if not name.startswith("_")]
 
 
 def _loose(path: str) -> Any:
@@ -192,14 +229,14 @@ def load(files: tuple[str, ...] = ()) -> Registry:
     registry = Registry()
     for entry, package, version in installed():
         _register(registry, Plugin(entry.name, f"{package} {version}" if package else entry.value), entry.load)
-    for file in files:
-        if not os.path.isfile(file):
-            raise UsageError(f"--plugin {file}: there is no such file")
+    for file in {os.path.abspath(file): file for file in files}.values():
+        if not os.path.isfile(file) or Path(file).suffix != ".py":
+            raise UsageError(f"there is no plugin file {file}; give a file that ends with .py")
         try:
             digest = sha256(Path(file).read_bytes())[:12]
         except OSError as error:
-            raise UsageError(f"--plugin {file} cannot be read: {error.strerror}") from None
-        plugin = Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}")
+            raise UsageError(f"the plugin file {file} cannot be read: {error.strerror}") from None
+        plugin = Plugin(Path(file).stem, f"{Path(file).name} sha256:{digest}", file)
         _register(registry, plugin, partial(_loose, file))
     return registry
 

@@ -115,8 +115,20 @@ def test_options_by_name_and_as_text_are_the_same_suite():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"device": "tpu"}, {"workers": 0}, {"time_limit": "30m"}, {"time_limit": -1}, {"plugins": "good.py"}]
+    "wrong",
+    [
+        {"device": "tpu"},
+        {"workers": 0},
+        {"time_limit": "30m"},
+        {"time_limit": -1},
+        {"plugins": "good.py"},
+        {"seed": -1},
+        {"seed": [1, 2]},
+        {"recipe": 3},
+        {"utility": "samples=5"},
+        {"dataset": ["digits"]},
+    ],
 )
 def test_wrong_arguments_are_refused_before_anything_runs(wrong):
-    with pytest.raises(mibench.UsageError, match=next(iter(wrong))):
+    with pytest.raises(mibench.UsageError, match=f"^{next(iter(wrong))}[: ]"):
         mibench.run("vp", "pia", model="exact", **wrong)

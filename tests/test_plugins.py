@@ -44,6 +44,14 @@ BROKEN = {
         SOUND.replace('published = "x"', 'published = "x"; access = "gradient"'),
         "one of data, samples, network",
     ),
+    "unknown-variable": (
+        SOUND.replace('published = "x"', 'published = "x"; acces = "network"'),
+        "no class variable `acces`; did you mean `access`?",
+    ),
+    "typed-variable": (
+        SOUND.replace('published = "x"', 'published: str = "x"'),
+        "gives the class variable `published` a type",
+    ),
     "hookless": ("x = 1", "implements no hook"),
     "defaults": (
         SOUND.replace('published = "x"', 'published = "x"\n        p: float = Field(0, gt=0)').replace(
@@ -92,10 +100,24 @@ def test_a_broken_plugin_is_a_row_and_costs_nobody_else(tmp_path, cli, kind):
     code, out, _ = cli("plugins", "--plugin", broken, "--plugin", sound)
     assert code == 1
     rows = [line for line in out.splitlines() if "BROKEN" in line]
-    assert len(rows) == 1 and expected in rows[0] and ";" in rows[0]
+    assert len(rows) == 1 and expected in rows[0] and ";" in rows[0] and "uninstall" not in rows[0]
     assert "attack fine" in out and "defense hold" in out
 
 
 def test_a_missing_plugin_file_is_wrong_usage():
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="there is no plugin file"):
         load(("/nowhere/at_all.py",))
+
+
+def test_a_file_that_is_given_twice_is_loaded_once(tmp_path):
+    path = write(tmp_path, "mine", SOUND)
+    plugins = load((path, str(tmp_path / "." / ".." / tmp_path.name / "mine.py"))).plugins
+    assert [plugin.problems for plugin in plugins if plugin.name == "mine"] == [[]]
+
+
+@pytest.mark.parametrize("argv", [("ls",), ("ls", "mine"), ("run", "--defense", "vp", "--attack", "mine")])
+def test_the_problem_of_a_broken_file_is_told_where_its_component_is_missed(tmp_path, cli, argv):
+    path = write(tmp_path, "mine", "import nothing_of_this_name")
+    _, _, err = cli(*argv, "--plugin", path)
+    assert "No module named 'nothing_of_this_name'" in err and f"`mibench plugins --plugin {path}`" in err
+    assert err.count("\n") == 1

@@ -32,18 +32,23 @@ def extended_suite(suite: Suite, args: argparse.Namespace) -> Suite:
 
 def suite_of_flags(args: argparse.Namespace) -> Suite:
     """The suite that the flags describe."""
+    from mibench.names import validated
+    from mibench.suite.cells import Utility
     from mibench.suite.loose import loose_suite
 
-    if not args.defense or not args.attack:
+    defenses, attacks = _listed(args.defense), _listed(args.attack)
+    if not defenses or not attacks:
         raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
+    utility = {} if args.samples is None else {"samples": args.samples}
+    validated(Utility, utility, "run", {"samples": "--samples"})
     return loose_suite(
         _listed(args.dataset) or ["digits"],
-        _listed(args.defense),
-        _listed(args.attack),
+        defenses,
+        attacks,
         args.seed or [0],
         args.model or "trained",
         args.recipe or "",
-        {} if args.samples is None else {"samples": args.samples},
+        utility,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mibench.cli.common import add_plugins
@@ -35,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.conformance import check_plugin
     from mibench.plugins import load
 
-    files = tuple(args.plugin) + ((args.what,) if args.what.endswith(".py") else ())
+    files = (*args.plugin, *([args.what] if args.what.endswith(".py") else []))
     registry = load(files)
     plugins = _plugins(args.what, registry)
     chosen = [_component(text, plugins, registry) for text in args.component]
@@ -58,21 +60,26 @@ def _plugins(what: str, registry: Registry) -> list[Plugin]:
     from mibench.names import did_you_mean
 
     if what.endswith(".py"):
-        return registry.plugins[-1:]
+        return [plugin for plugin in registry.plugins if plugin.file and os.path.samefile(plugin.file, what)][-1:]
     names = {plugin.name: plugin.source.rpartition(" ")[0] for plugin in registry.plugins}
     found = [plugin for plugin in registry.plugins if what in (plugin.name, names[plugin.name])]
+    if not found and Path(what).is_dir():
+        raise UsageError(f"{what} is a folder; install its package with pip and give its name, or give a .py file")
     if not found:
         hint = did_you_mean(what, {*names, *filter(None, names.values())})
-        raise UsageError(f"no installed package and no plugin is named {what!r}{hint}; a file ends with .py")
+        raise UsageError(
+            f"no plugin, and no installed package with plugins, is named {what!r}, and a file ends with .py{hint}"
+        )
     return found
 
 
 def _component(text: str, plugins: list[Plugin], registry: Registry) -> Component:
     """A component of one of the plugins, by its name and options."""
-    from mibench.names import build
+    from mibench.names import build, did_you_mean
 
     name = text.partition(":")[0].strip()
     for kind, known in registry.components.items():
         if name in known and registry.origin[known[name]] in plugins:
             return build(registry, kind, text)
-    raise UsageError(f"--component {text}: what is checked has no component {name!r}")
+    names = [cls.name for cls, plugin in registry.origin.items() if plugin in plugins]
+    raise UsageError(f"--component {text}: what is checked has no component {name!r}{did_you_mean(name, names)}")

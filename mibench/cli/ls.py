@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mibench.cli.common import add_json, add_plugins, print_json
-from mibench.errors import UsageError
+from mibench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from mibench.components import Component
@@ -32,6 +32,8 @@ def main(args: argparse.Namespace) -> int:
 
     registry = load(tuple(args.plugin))
     chosen = _chosen(registry, args.what)
+    if broken := registry.broken():
+        print(f"note: {one_line(broken)}", file=sys.stderr)
     if args.json:
         print_json({f"{kind}s": [_facts(registry, cls) for cls in classes] for kind, classes in chosen.items()})
         return 0
@@ -40,9 +42,6 @@ def main(args: argparse.Namespace) -> int:
         print(f"{kind}s")
         for cls in classes:
             _print(_facts(registry, cls), single)
-    broken = sum(bool(plugin.problems) for plugin in registry.plugins)
-    if broken:
-        print(f"{broken} broken plugin(s): see `mibench plugins`")
     return 0
 
 
@@ -50,7 +49,7 @@ def _chosen(registry: Registry, what: str | None) -> dict[str, list[type[Compone
     """The components that a word stands for, by kind.
 
     Raises:
-        UsageError: where it is neither a kind nor a name.
+        UsageError: where it is neither a kind nor a name, or its options are wrong.
     """
     from mibench.names import build, did_you_mean
 
@@ -59,12 +58,19 @@ def _chosen(registry: Registry, what: str | None) -> dict[str, list[type[Compone
     if what is None or what in kinds:
         return {kind: list(known[kind].values()) for kind in known if what in (None, f"{kind}s")}
     found: dict[str, list[type[Component]]] = {}
-    for kind in known:
-        with suppress(UsageError):
+    near: list[UsageError] = []
+    for kind, named in known.items():
+        try:
             found[kind] = [type(build(registry, kind, what))]
+        except UsageError as error:
+            near += [error] if what.startswith(tuple(named)) else []
+    if not found and near:
+        raise near[0]
     if not found:
         names = [*kinds, *(name for named in known.values() for name in named)]
-        raise UsageError(f"there is no dataset, defense or attack {what!r}{did_you_mean(what, names)}")
+        raise UsageError(
+            f"there is no dataset, defense or attack {what!r}{did_you_mean(what, names, registry.broken())}"
+        )
     return found
 
 

@@ -27,6 +27,8 @@ def test_wrong_usage(tmp_path, cli):
     code, _, err = cli("check", "no-such-package")
     assert code == 2 and "no-such-package" in err
     code, _, err = cli("check", tmp_path / "missing.py")
-    assert code == 2 and "no such file" in err
+    assert code == 2 and "there is no plugin file" in err and "--plugin" not in err
+    code, _, err = cli("check", tmp_path)
+    assert code == 2 and "is a folder; install its package with pip" in err
     code, _, err = cli("check", "mibench", "--component", "nothing:path=x")
     assert code == 2 and "no component 'nothing'" in err
