@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -27,8 +28,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     If the block raises, ``path`` stays as it was and nothing else is left.
 
     Raises:
-        OSError: the folder cannot be made or written, or the disk is full.
+        OSError: the folder cannot be made or written, the disk is full, or ``path`` is a device or the like.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no regular file")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".making-{path.name}-")
     try:

@@ -1,6 +1,7 @@
 """What scripts and people get from the command line: JSON, tables, one component, a preview, a record made again."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from benches import SMALL
 
 import mibench
+from mibench.cli import main
+from mibench.errors import one_line
 from mibench.results.record import read_record, write_record
 
 
@@ -77,6 +80,10 @@ def test_dry_run_counts_and_writes_nothing(cli, tmp_path):
     assert answer["states"] == {"missing": 6} and answer["trainings"] == 2 * (1 + 4) and answer["seconds"] > 0
     code, out, _ = cli("run", tmp_path, "--store", tmp_path / "store", "--dry-run", "--workers", "2")
     assert code == 0 and "6 missing" in out and "train 10 models" in out
+    one = cli(
+        "run", "--defense", "vp", "--attack", "pia", "--dataset", SMALL, "--store", tmp_path / "store", "--dry-run"
+    )
+    assert "train 1 model, about" in one[1]
     assert [path.name for path in tmp_path.iterdir()] == ["suite.toml"]
 
 
@@ -131,6 +138,8 @@ def test_verify_takes_a_record(cli, board, in_process):
     answer = json.loads(out)
     assert code == 1 and (answer["total"], answer["verified"], answer["records"]) == (3, 2, 3)
     assert sorted(cell["verdict"] for cell in answer["cells"]) == ["differs", "same", "same"]
+    code, out, _ = cli("verify", path, next(board.rglob("loss-*.json")))
+    assert code == 1 and "1 of 2 cells verified" in out
     code, out, _ = cli("verify", board, "--sample", 9, "--quiet")
     assert code == 1 and len(out.splitlines()) == 2 and "pia" in out.splitlines()[0]
 
@@ -207,7 +216,7 @@ def test_export_as_json_keeps_whole_numbers_whole(exact_suite):
 def test_export_says_what_to_install(cli, exact_suite, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     code, _, err = cli("export", exact_suite.folder, "--format", "parquet")
-    assert code == 1 and "pip install 'mibench[parquet]'" in err and err.count("\n") == 1
+    assert code == 2 and "pip install 'mibench[parquet]'" in err and err.count("\n") == 1
 
 
 def test_export_to_parquet(cli, exact_suite, tmp_path):
@@ -227,7 +236,44 @@ def test_parquet_files_of_all_suites_have_the_same_types(cli, exact_suite, tmp_p
     assert schemas[0] == schemas[1] and "null" not in map(str, schemas[0].types)
 
 
+def test_export_without_records_has_the_columns_of_the_empty_frame(board, tmp_path):
+    shutil.rmtree(board / "records")
+    columns = [*mibench.records(board).columns.drop("record")]
+    assert main(["export", str(board), "--out", str(tmp_path / "x.csv")]) == 0
+    assert (tmp_path / "x.csv").read_text() == ",".join(columns) + "\n"
+    assert main(["export", str(board), "--out", str(tmp_path / "x.json")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text()) == []
+
+
 def test_export_to_a_place_that_cannot_be_written(cli, exact_suite, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, err = cli("export", exact_suite.folder, "--out", tmp_path / "file" / "table.csv")
-    assert code == 2 and "--out" in err
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("file/table.csv", "nowhere/table.csv", "pipe", ""):
+        code, _, err = cli("export", exact_suite.folder, "--out", tmp_path / place)
+        assert code == 2 and "--out" in err and err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
+
+
+CANNOT_BE_READ = [
+    ("export",),
+    ("leaderboard", "--check"),
+    ("run",),
+    ("run", "--dry-run"),
+    ("status",),
+    ("status", "--json"),
+    ("verify",),
+]
+
+
+def test_a_record_that_cannot_be_read_is_one_sentence_everywhere(cli, board):
+    path = next(board.rglob("pia-*.json"))
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(mibench.MibenchError, match="is not a valid record: it is no JSON") as raised:
+        mibench.records(board)
+    for command, *flags in CANNOT_BE_READ:
+        code, _, err = cli(command, board, *flags)
+        assert (code, err) == (1, f"mibench: {one_line(raised.value)}\n"), command
+    assert "1 broken, 2 done" in cli("status", board)[1]
+    next(board.rglob("loss-*.json")).write_text("")
+    for command in (("export", board), ("status", board)):
+        assert "2 such files; `mibench validate` names all" in cli(*command)[2]

@@ -46,8 +46,8 @@ def build_parser(wanted: Collection[str]) -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="mibench",
         description="A benchmark of membership inference attacks on diffusion models and of defenses against them.",
-        epilog="exit codes: 0 done · 1 a cell failed or a check found a difference · 2 wrong usage · "
-        "130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP",
+        epilog="exit codes: 0 done · 1 a cell failed, a record cannot be read, or a check found a difference · "
+        "2 wrong usage · 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     wanted = next((word for word in argv if not word.startswith("-")), None)
-    parser, _ = build_parser([name for name in COMMANDS if name == wanted])
+    parser, parsers = build_parser([name for name in COMMANDS if name == wanted])
     if wanted is not None and wanted not in COMMANDS:
         import difflib
 
@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mibench: {one_line(f'unknown command {wanted!r}; {hint}')}", file=sys.stderr)
         return 2
     try:
-        args = parser.parse_args(argv)
+        args, unexpected = parser.parse_known_args(argv)
+        if unexpected:
+            parsers.get(wanted or "", parser).error(f"unexpected {' '.join(unexpected)}")
     except SystemExit as stop:
         return int(stop.code or 0)
     if args.version:

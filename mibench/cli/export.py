@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mibench.cli.common import SUITE, add_plugins
+from mibench.cli.common import SUITE, add_plugins, counted
 from mibench.cli.leaderboard import folders
-from mibench.errors import MibenchError, UsageError, one_line
+from mibench.errors import UsageError, one_line
 
 __all__ = ["arguments", "main"]
 
@@ -45,7 +45,8 @@ def main(args: argparse.Namespace) -> int:
     from mibench.results.known import Known
     from mibench.suite.suite import load_suite
 
-    ending = Path(args.out).suffix.removeprefix(".")
+    _check_place(args.out)
+    ending = Path(args.out).suffix.removeprefix(".").lower()
     wanted = args.format or (ending if ending in FORMATS else "csv")
     if ending in FORMATS and ending != wanted:
         raise UsageError(f"--out {args.out} ends as {ending}, but --format is {wanted}; leave one of them out")
@@ -62,12 +63,23 @@ def main(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(content)
         return 0
     try:
-        with replacing(Path(args.out)) as file:
+        with replacing(Path(args.out).resolve()) as file:
             file.write(content)
     except OSError as error:
         raise UsageError(f"cannot write {args.out}: {error.strerror or error}; choose another --out") from None
-    print(f"wrote {args.out}, {len(rows)} rows", file=sys.stderr)
+    print(f"wrote {args.out}, {counted(len(rows), 'row')}", file=sys.stderr)
     return 0
+
+
+def _check_place(out: str) -> None:
+    """UsageError where --out is no file in a folder that exists."""
+    path = Path(out)
+    if out == "-" or path.is_file():
+        return
+    if path.exists():
+        raise UsageError(f"--out {out!r} is no file; give the path of a file, or - for standard output")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {path.parent}; make it first, or choose another --out")
 
 
 def _csv(rows: Rows) -> bytes:
@@ -91,7 +103,7 @@ def _parquet(rows: Rows) -> bytes:
         import pyarrow
         from pyarrow.parquet import write_table
     except ImportError:
-        raise MibenchError("Parquet needs pyarrow: pip install 'mibench[parquet]', or choose --format csv") from None
+        raise UsageError("Parquet needs pyarrow: pip install 'mibench[parquet]', or choose --format csv") from None
     types = {
         "text": pyarrow.string(),
         "integer": pyarrow.int64(),

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.leaderboard.pictures import draw, draw_each
     from mibench.plugins import load
 
-    store = open_store(args)
+    store = open_store(args, write=False)
     found = _found(load(tuple(args.plugin)), args.suite, store)
     for path in (draw_each if args.each else draw)(found, store, Path(args.out)):
         print(f"wrote {path}")

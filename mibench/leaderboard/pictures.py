@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mibench.components import Dataset
 from mibench.data import split
-from mibench.errors import MibenchError
+from mibench.errors import MibenchError, UsageError
 from mibench.results.record import Record, record_path
 from mibench.results.store import Store
 
@@ -52,7 +52,7 @@ def draw(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> list[P
     for label, sets in panels.items():
         path = out / f"samples-{''.join(c if c.isalnum() else '-' for c in label)}.png"
         paths.append(_written(path, partial(_draw_figure, datasets[label], sets)))
-    return _some(paths)
+    return _some(paths, store)
 
 
 def draw_each(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> list[Path]:
@@ -77,16 +77,18 @@ def draw_each(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> l
         shift, scale = record.model.normalisation or (0.0, 1.0)
         if (sound := dataset.sound(samples[:CLIPS] * scale + shift)) is not None:
             paths.append(_written(path.with_suffix(".wav"), partial(_write_wav, *sound)))
-    return _some(paths)
+    return _some(paths, store)
 
 
 def _samples(store: Store, record: Record) -> Tensor:
     return store.load("samples", record.key)[0]["samples"]
 
 
-def _some(paths: list[Path]) -> list[Path]:
+def _some(paths: list[Path], store: Store) -> list[Path]:
     if not paths:
-        raise MibenchError("no samples of these runs are in the store; run them here first")
+        raise MibenchError(
+            f"the store {store.root} holds no samples of these runs; run them first, or choose another --store"
+        )
     return paths
 
 
@@ -96,7 +98,7 @@ def _written(path: Path, write: Callable[[Path], object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path)
     except OSError as error:
-        raise MibenchError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from None
     return path
 
 
