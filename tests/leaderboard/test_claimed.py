@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,59 @@ def test_the_check_passes_where_the_page_says_what_is_broken(folder: Path, cli, 
     assert cli("leaderboard", folder, "--check")[0] == 1
     assert cli("leaderboard", folder)[0] == 0 and "**Broken claim**" in (folder / "README.md").read_text()
     assert cli("leaderboard", folder, "--check")[0] == 0
+
+
+PLUGIN = """
+import mibench
+from mibench.claims import Claim
+from mibench_defenses.vp import VP
+
+
+class Forgetful(VP):
+    "DP-SGD that forgets its noise."
+    name = "forgetful"
+
+    def claim(self, members, recipe, steps=None):
+        values = {"rate": recipe.batch / members, "steps": recipe.steps, "noise": 700, "clip": 1, "draws": 1}
+        return Claim(epsilon=0.1, delta=1e-5, accountant="by hand", **values)
+
+
+class Idle(Forgetful):
+    "A training that never changes the weights."
+    name = "idle"
+
+    def step(self, training, optimizer):
+        return training.loss(training.batch()).detach()
+
+
+@mibench.hookimpl
+def mibench_defenses():
+    return [Forgetful, Idle]
+"""
+RUN = """
+title = "A claim"
+datasets = ["digits:members=40,nonmembers=40,reference=50"]
+defenses = ["DEFENSE"]
+attacks = ["loss:draws=8,times=[0.1]"]
+seeds = [0]
+controls = false
+recipe.digits = {steps = 300, batch = 40, width = 128, depth = 3}
+utility = {samples = 100, evaluations = 2}
+"""
+
+
+@pytest.mark.parametrize("defense", ["forgetful", "idle"])
+def test_only_the_training_that_forgets_its_noise_breaks_its_claim(
+    tmp_path: Path, defense: str, cli, in_process
+) -> None:
+    plugin, folder = tmp_path / "plugin.py", tmp_path / "suite"
+    plugin.write_text(PLUGIN)
+    folder.mkdir()
+    (folder / "suite.toml").write_text(RUN.replace("DEFENSE", defense))
+    assert cli("run", folder, "--plugin", plugin)[0] == 0
+    assert cli("leaderboard", folder, "--plugin", plugin)[0] == 0
+    page = (folder / "README.md").read_text()
+    assert "| claimed (ε, δ); shown ε ≥" in re.sub(" +", " ", page)
+    on_top = page.startswith(f"# A claim\n\n**Broken claim**: `{defense}` claims (0.")
+    assert on_top == ("Broken claim" in page) == (defense == "forgetful")
+    assert cli("leaderboard", folder, "--check", "--plugin", plugin)[0] == 0
