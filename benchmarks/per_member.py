@@ -1,9 +1,10 @@
 """What gradients of single members cost in a training step, against a plain step and opacus' hooks, as a Markdown table.
 
-Run ``.venv/bin/python benchmarks/per_member.py`` (some minutes on one core); with ``PYTHONPATH`` at a folder with opacus in it
-is measured, too (``pip install --target FOLDER --no-deps opacus opt_einsum``). VP, batch 64, digits for the MLP and 3×32×32 for
-the U-Net; one thread, ms of processor time per step, the median of several after a warm-up; MiB that a step adds to the peak
-of the process. It exits with 1 where the gradient differs from the plain one's by more than 2e-4 of itself.
+Run ``.venv/bin/python benchmarks/per_member.py`` (some minutes on one core). opacus is measured where it can be imported, such
+as from a folder in ``PYTHONPATH`` (``pip install --target FOLDER --no-deps opacus opt_einsum``). VP, batch 64, digits for the
+MLP and 3×32×32 for the U-Net; one thread, ms of processor time per step, the median of several after a warm-up; MiB that a step
+adds to the peak of the process after one of two members. It exits with 1 where the gradient differs from the plain one's by
+more than 2e-4 of itself.
 """
 
 from __future__ import annotations
@@ -71,20 +72,26 @@ def in_chunks(module: nn.Module, loss: Callable[..., Tensor], inputs: list[Tenso
     return lambda clip: {name: g / BATCH for name, g in clipped_sum(loss, module, inputs, clip, chunk)[0].items()}
 
 
-def opacus(module: nn.Module, inputs: list[Tensor]) -> Gradient:
-    """The same by opacus' hooks, the K states of a member as rows of their own until the gradients are there."""
+def hook(module: nn.Module) -> Any:
+    """The module with opacus' hooks."""
     from opacus import GradSampleModule
 
-    hooked: Any = GradSampleModule(module, loss_reduction="mean")
+    return GradSampleModule(module, loss_reduction="mean")
+
+
+def by_hooks(hooked: Any, inputs: list[Tensor]) -> Gradient:
+    """The same by opacus' hooks, the K states of a member as rows of their own until the gradients are there."""
+    module = hooked._module
 
     def gradient(clip: float) -> dict[str, Tensor]:
         hooked.zero_grad(set_to_none=True)
         u, target, *kernel = (x.flatten(0, 1) for x in inputs)
         error = (hooked(u, Kernel(*kernel)) - target).flatten(1).square().mean(1)
-        (error / module.c_out(Kernel(*kernel)).square()).mean().backward()  # type: ignore[operator]
-        each = {name: p.grad_sample.unflatten(0, (BATCH, -1)).mean(1) for name, p in module.named_parameters()}
+        (error / module.c_out(Kernel(*kernel)).square()).mean().backward()
+        shape = (len(inputs[0]), -1)
+        each = {name: p.grad_sample.unflatten(0, shape).mean(1) for name, p in module.named_parameters()}
         norms = torch.stack([g.flatten(1).norm(dim=1) for g in each.values()]).norm(dim=0)
-        factor = (clip / norms).clamp(max=1.0) / BATCH
+        factor = (clip / norms).clamp(max=1.0) / len(inputs[0])
         return {name: torch.tensordot(factor, g, 1) for name, g in each.items()}
 
     return gradient
@@ -97,11 +104,17 @@ def measured(case: str, count: int, way: str) -> str:
     size = int(way.removeprefix("chunk ")) if way.startswith("chunk") else 0
     expected = {name: g.clone() for name, g in plain(module, loss, inputs)(math.inf).items()} if size else {}
     module.zero_grad(set_to_none=True)
-    gradient = in_chunks(module, loss, inputs, size) if size else plain(module, loss, inputs)
+    few = [x[:2] for x in inputs]
     if way == "opacus":
-        gradient = opacus(module, inputs)
+        hooked = hook(module)
+        warm, gradient = by_hooks(hooked, few), by_hooks(hooked, inputs)
+    elif size:
+        warm, gradient = in_chunks(module, loss, few, size), in_chunks(module, loss, inputs, size)
+    else:
+        warm, gradient = plain(module, loss, few), plain(module, loss, inputs)
+    warm(CLIP)
     before, taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
-    for _ in range(7 if case == "unet-tiny" else 23):
+    for _ in range(4 if case == "unet-tiny" else 12):
         began = time.process_time()
         gradient(CLIP)
         taken.append((time.process_time() - began) * 1e3)
@@ -109,7 +122,7 @@ def measured(case: str, count: int, way: str) -> str:
     found = gradient(math.inf) if size else {}
     apart = sum(float((found[name] - g).square().sum()) for name, g in expected.items())
     scale = sum(float(g.square().sum()) for g in expected.values())
-    return f"{statistics.median(taken[3:])} {memory} {math.sqrt(apart / scale) if size else 0.0}"
+    return f"{statistics.median(taken[1:])} {memory} {math.sqrt(apart / scale) if size else 0.0}"
 
 
 def main() -> bool:

@@ -64,16 +64,21 @@ def clipped_sum(
 
     gradients = vmap(grad_and_value(one), in_dims=(None, *[0] * len(inputs)), randomness="different")
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    losses: list[Tensor] = []
-    chunks = zip(*(torch.split(x, chunk) for x in inputs), strict=True)
-    for part in chunks if len(inputs[0]) else ():
-        each, values = gradients(parameters, *part)
+
+    def add(part: Sequence[Tensor]) -> Tensor:
+        """Add some members to the total; their losses. What they need is freed before the next ones."""
+        each: dict[str, Tensor]
+        losses: Tensor
+        each, losses = gradients(parameters, *part)
         factor = _factor(list(each.values()), clip)
         for name, gradient in each.items():
             total[name] += torch.tensordot(factor, gradient, 1)
-        losses.append(values.detach())
-    mean = torch.cat(losses).mean() if losses else torch.zeros((), dtype=inputs[0].dtype, device=inputs[0].device)
-    return total, mean
+        return losses.detach()
+
+    if not len(inputs[0]):
+        return total, torch.zeros((), dtype=inputs[0].dtype, device=inputs[0].device)
+    chunks = zip(*(torch.split(x, chunk) for x in inputs), strict=True)
+    return total, torch.cat([add(part) for part in chunks]).mean()
 
 
 def _factor(gradients: list[Tensor], clip: float) -> Tensor:
