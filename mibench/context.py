@@ -51,6 +51,9 @@ class Context:
         draw: gives that many generated samples of the model under attack, (count, *item).
         shadows: gives the first ``count`` shadow models of a kind (see ``Attack.shadow_models``).
         file_facts: gives the facts of the files behind samples (B, *item) of the split.
+        vary: what a step of the training makes of samples (see ``Defense.vary``), which the attacker knows as all of the
+            defense (Kerckhoffs); None where it leaves a sample as it is, or only mixes it with others.
+        changed_release: whether the defense changes the trained model before it is released, which the attacker knows, too.
     """
 
     def __init__(
@@ -63,8 +66,11 @@ class Context:
         draw: Callable[[int], Tensor] | None = None,
         shadows: Callable[[int, str], list[Shadow]] | None = None,
         file_facts: Callable[[Tensor], Tensor] | None = None,
+        vary: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        changed_release: bool = False,
     ) -> None:
         self.seed, self.device, self.modality, self.auxiliary = seed, device, modality, auxiliary
+        self.vary, self.changed_release = vary, changed_release
         self._draw, self._shadows, self._file_facts = draw, shadows, file_facts
         self._bank: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self._samples: dict[int, Tensor] = {}

@@ -53,7 +53,16 @@ class Defense(Component):
     @property
     def stackable(self) -> bool:
         """Whether the stages of a step are the default ones, so that several models can train in one step."""
-        return not set(STEP).intersection(self.own_stages)
+        return not any(map(self.changes, STEP))
+
+    @property
+    def varies(self) -> bool:
+        """Whether a step changes a member by itself (``vary``), and does not only mix it with others."""
+        return "vary" in self.own_stages
+
+    def changes(self, stage: str) -> bool:
+        """Whether it, or one of its measures, replaces this stage, such as "release"."""
+        return stage in self.own_stages
 
     @property
     def control(self) -> Defense:

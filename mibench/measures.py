@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from mibench.components import Component
-from mibench.defenses import STEP, Defense
+from mibench.defenses import Defense
 from mibench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,9 +132,13 @@ class MeasuredDefense(Defense):
         return self.inner.own_stages
 
     @property
-    def stackable(self) -> bool:
-        """See ``Defense.stackable``."""
-        return self.inner.stackable and not any(map(self.measure.changes, STEP))
+    def varies(self) -> bool:
+        """See ``Defense.varies``."""
+        return self.inner.varies or (self.measure.changes("vary") and not self.measure.mixes)
+
+    def changes(self, stage: str) -> bool:
+        """See ``Defense.changes``."""
+        return self.inner.changes(stage) or self.measure.changes(stage)
 
     @property
     def control(self) -> Defense:

@@ -170,5 +170,7 @@ def prepare_attack(cell_index: int, cell: Cell, target: Target, shadows: Shadows
         draw=draw,
         shadows=shadows.lend(cell, shadow_cost),
         file_facts=FileFacts(cell.dataset, cell.seed, target.data),
+        vary=cell.defense.vary if cell.defense.varies else None,
+        changed_release=cell.defense.changes("release"),
     )
     return AttackRun(cell_index, cell.attack, model, ctx, shadow_cost)

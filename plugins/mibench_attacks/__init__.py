@@ -3,6 +3,7 @@
 from mibench import Attack, hookimpl
 from mibench_attacks.adaptive import Adaptive
 from mibench_attacks.audit import Audit
+from mibench_attacks.averaged import Averaged
 from mibench_attacks.blind import Blind
 from mibench_attacks.frequency_filter import FrequencyFilter
 from mibench_attacks.gsa import GSA
@@ -41,6 +42,7 @@ ATTACKS: list[type[Attack]] = [
     FrequencyFilter,
     Adaptive,
     Audit,
+    Averaged,
 ]
 
 
