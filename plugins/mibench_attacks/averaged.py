@@ -1,28 +1,18 @@
 """Averages over variations of the sample."""
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Self
 
 import torch
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from mibench import Attack, Context, Model
+from mibench import Context, Model
 from mibench.errors import NotApplicable
-from mibench_attacks.loss import Loss
+from mibench_attacks.wrapper import Wrapper
 
 
-class _OfBase:
-    """An attribute that is the base's; of the class, that of its default base."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, wrapper: "Averaged | None", owner: type) -> Any:
-        return getattr(Loss if wrapper is None else wrapper.base, self.name)
-
-
-class Averaged(Attack):
+class Averaged(Wrapper):
     """Average, written attack+averaged: the mean score of variations of the sample, by who knows the defense's measures.
 
     A model that was trained on variations of its members knows these better than the members themselves; and the noise that
@@ -31,31 +21,17 @@ class Averaged(Attack):
 
     name = "averaged"
     paper = "arXiv 2007.14321; 2112.03570 (queries of augmented samples)"
-    access, published, adaptive = _OfBase(), _OfBase(), _OfBase()  # type: ignore[assignment]
-    wraps = Attack
 
-    base: SerializeAsAny[Attack] = Field(Loss(), exclude=True, description="what stands before the +")
     queries: int = Field(16, ge=2, le=10_000, description="variations of each sample")
-    std: float = Field(
-        0.001, gt=0, le=1, description="of the Gaussian change of a sample, where the release is changed"
-    )
+    std: float = Field(0.01, gt=0, le=1, description="of the Gaussian change of a sample, where the release is changed")
 
     @model_validator(mode="after")
     def _asks_the_target_alone(self) -> Self:
-        if isinstance(self.base, Averaged) or self.base.tier not in ("network", "weights"):
+        if isinstance(self.base, Averaged) or self.base.audits or self.base.tier not in ("network", "weights"):
             raise ValueError(
                 f"it averages attacks that ask the network, without shadow models; {self.base.label} is none"
             )
         return self
-
-    @property
-    def label(self) -> str:
-        """Both labels, with a + between."""
-        return f"{self.base.label}+{super().label}"
-
-    def spec(self) -> dict[str, Any]:
-        """Both specs."""
-        return super().spec() | {"base": self.base.spec()}
 
     def fit(self, model: Model, members: Tensor, nonmembers: Tensor, ctx: Context) -> None:
         """Fit the base on one variation of each sample, the next one for the next sample."""
