@@ -23,8 +23,8 @@ def test_committed_records_give_cells_of_their_key(path):
 
 def test_a_component_that_is_not_installed_is_named():
     record = read_record(PATHS[0])
-    other = record.model_copy(update={"labels": record.labels | {"defense": "mixup"}})
-    with pytest.raises(UsageError, match="unknown defense 'mixup'"):
+    other = record.model_copy(update={"labels": record.labels | {"defense": "elsewhere"}})
+    with pytest.raises(UsageError, match="unknown defense 'elsewhere'"):
         cell_of(other, load())
 
 
