@@ -21,6 +21,12 @@ __all__ = ["plot_bound", "plot_tradeoff", "plot_training"]
 MARKERS = "osD^vP*X<>"
 """A shape for each defense, since colours repeat and not everyone tells them apart."""
 
+COLOURS = 10
+"""As many as matplotlib goes through; the shapes must not repeat with them."""
+
+INSIDE = 10
+"""A legend of more lines stands beside the panels."""
+
 
 def plot_bound(
     curves: dict[str, list[tuple[float, float, float, float]]], alpha: float, delta: float, path: Path
@@ -46,16 +52,15 @@ def plot_training(board: Board, path: Path) -> None:
     """
     figure, axes = _panels(board)
     for axis, dataset in zip(axes, board.datasets(), strict=True):
-        for defense in board.defenses(dataset):
+        for k, defense in enumerate(board.defenses(dataset)):
             steps = [board.at(board.model_kind, step) for step in board.checkpoints(dataset)]
             points = [point for view in steps if (point := _point(view, dataset, defense))]
             if points:
                 distances, areas = [point.distance.mean for point in points], [point.area for point in points]
                 limits = list(zip(*(point.limits for point in points), strict=True))
-                bars = axis.errorbar(
-                    distances, areas, limits, marker="o", markersize=4, elinewidth=1, capsize=2, label=defense
-                )
-                colour = bars.lines[0].get_color()
+                colour, marker = f"C{k % COLOURS}", MARKERS[k // COLOURS % len(MARKERS)]
+                style = {"color": colour, "marker": marker, "markersize": 4}
+                axis.errorbar(distances, areas, limits, elinewidth=1, capsize=2, label=defense, **style)
                 axis.plot(distances[-1:], areas[-1:], marker="s", markersize=8, color=colour)
                 axis.plot(distances, [point.null for point in points], linestyle=":", color=colour)
         axis.set(xlabel="FD of the samples (square: end of training; dotted: null)")
@@ -75,9 +80,10 @@ def plot_tradeoff(board: Board, path: Path) -> None:
         for k, defense in enumerate(board.defenses(dataset)):
             if point := _point(board, dataset, defense):
                 mean, sd, limits = point.distance.mean, point.distance.sd or 0, [[side] for side in point.limits]
-                style = {"marker": MARKERS[k % len(MARKERS)], "markersize": 7, "linestyle": ""}
-                bars = axis.errorbar(mean, point.area, limits, sd, elinewidth=1, capsize=2, label=defense, **style)
-                axis.plot(mean, point.null, color=bars.lines[0].get_color(), fillstyle="none", **style)
+                colour, marker = f"C{k % COLOURS}", MARKERS[(k + k // COLOURS) % len(MARKERS)]
+                style = {"color": colour, "marker": marker, "markersize": 7, "linestyle": ""}
+                axis.errorbar(mean, point.area, limits, sd, elinewidth=1, capsize=2, label=defense, **style)
+                axis.plot(mean, point.null, fillstyle="none", **style)
         front = sorted((s for s in standings(board, dataset).values() if s.on_front), key=lambda s: s.distance)
         for line, part in (("-", [s for s in front if s.generates]), (":", front)):
             axis.plot([s.distance for s in part], [s.auroc for s in part], line, color="0.6", linewidth=1, zorder=0)
@@ -117,12 +123,17 @@ def _panels(board: Board) -> tuple[Any, Any]:
 
 
 def _write(figure: Any, path: Path) -> None:
-    for axis in figure.axes:
-        if axis.get_legend_handles_labels()[0]:
+    shown = [dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)) for axis in figure.axes]
+    many, beside = {label: line for lines in shown for label, line in lines.items()}, []
+    if len(many) > INSIDE:
+        beside = [figure.legend(many.values(), many, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))]
+    else:
+        for axis in (axis for axis, lines in zip(figure.axes, shown, strict=True) if lines):
             axis.legend(fontsize=8)
     figure.tight_layout()
     try:
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        size = {"bbox_extra_artists": beside, "bbox_inches": "tight"} if beside else {}
+        figure.savefig(path, dpi=110, metadata={"Software": None}, **size)
     except OSError as error:
         raise MibenchError(f"cannot write {path}: {error.strerror}") from None
     finally:
