@@ -68,7 +68,7 @@ class Shadows:
                 points = members if canaries is None else torch.cat([members, canaries])
                 exact = ExactDenoiser(points.to(target.device))
                 model = Model(target.process, exact, target.data.shape, target.device, target.cache)
-            self._opened[cell.shadow] = SharedModel(target.release(model)), members, canaries
+            self._opened[cell.shadow] = SharedModel(target.release(model, *cell.shadow)), members, canaries
         return self._opened[cell.shadow]
 
 

@@ -99,14 +99,14 @@ class Target:
             (data.canaries[data.included], data.canaries[~data.included]) if audit else (data.members, data.nonmembers)
         )
 
-    def release(self, model: Model) -> Model:
+    def release(self, model: Model, *shadow: str | int) -> Model:
         """A copy of a model as the defense releases it.
 
-        The defense has random numbers of its own. Answers are cached only where the model is released unchanged; others may
-        be random, or limited in number.
+        The defense has random numbers of its own, others for each shadow model (kind and number). Answers are cached only
+        where the model is released unchanged; others may be random, or limited in number.
         """
         own = copy.deepcopy(model.denoiser)
-        with isolated(self.cell.seed, "release"):
+        with isolated(self.cell.seed, "release", *shadow):
             released = self.cell.defense.release(Model(model.process, own, model.shape, model.device, model.cache))
         if released.denoiser is not own or not _same(own, model.denoiser):
             released.cache = None

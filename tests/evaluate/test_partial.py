@@ -20,6 +20,7 @@ STEPS = 60
 RECIPE = {"steps": STEPS, "width": 16, "depth": 1, "batch": 8}
 CELLS = {
     "alone": [cell(model="trained", recipe=RECIPE), cell(model="trained", recipe=RECIPE, checkpoint=12)],
+    "with teachers": [cell(model="trained", defense="vp+distill", recipe=RECIPE)],
     "one by one": [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1)],
     "together": [
         replace(cell(model="trained", recipe=RECIPE, checkpoint=checkpoint), shadow=("offline", k))
@@ -116,6 +117,15 @@ def test_finished_models_of_a_group_are_there_before_it_ends(store, monkeypatch)
     interrupted("one by one", store, monkeypatch, at=STEPS + 10)
     assert [store.has("models", one.model_key) for one in CELLS["one by one"]] == [True, False]
     assert len(store.keys("partials", "")) == 1
+
+
+@pytest.mark.parametrize("at", [STEPS // 2, STEPS + 5, 2 * STEPS + 9], ids=["teacher 1", "teacher 2", "student"])
+def test_a_student_and_its_teachers_go_on_where_they_were(at, store, tmp_path, monkeypatch):
+    expected, said = made("with teachers", Store(tmp_path / "whole"), monkeypatch), []
+    interrupted("with teachers", store, monkeypatch, at)
+    assert made("with teachers", store, monkeypatch, say=said.append) == expected
+    assert any("continues after step" in line for line in said)
+    assert not list((store.root / "partials").iterdir())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "edited", "other data"])
