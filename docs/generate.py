@@ -236,7 +236,21 @@ def control_table() -> str:
     return markdown_table(["attack", *header], rows)
 
 
+def measure_table() -> str:
+    """The bundled measures: what each changes and does, its options with their defaults, its adversary and its source."""
+    rows = []
+    for name, cls in load().components["measure"].items():
+        if not cls.__module__.startswith("mibench_measures."):
+            continue
+        measure = cls()
+        options = ", ".join(f"`{option}={getattr(measure, option)}`" for option in cls.model_fields)
+        adversaries = ", ".join(f"`{attack}`" for attack in measure.adaptive)
+        rows.append([f"`{name}`", measure.stage, cls.summary(), options, adversaries, measure.paper])
+    return markdown_table(["measure", "stage", "what it does", "options", "adversary", "source"], rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "measures": measure_table,
     "suite": lambda: table("key", Suite.model_json_schema()),
     "recipe": lambda: table("key", Recipe.model_json_schema()),
     "utility": lambda: table("key", Utility.model_json_schema()),

@@ -52,7 +52,7 @@ def template(tmp_path_factory):
 @pytest.mark.slow
 def test_its_tests_pass_and_it_is_sound(template):
     code, out, _ = Shell(template)("pytest -q -p no:cacheprovider my-methods/tests")
-    assert code == 0 and "3 passed" in out, out
+    assert code == 0 and "4 passed" in out, out
 
 
 def test_a_broken_package_costs_nobody_else(template, tmp_path):
@@ -60,7 +60,7 @@ def test_a_broken_package_costs_nobody_else(template, tmp_path):
     shell = Shell(tmp_path)
     code, out, _ = shell("mibench plugins")
     assert code == 0
-    assert "template (mibench-template 0.1.0): dataset rings, defense input-noise, attack first-answer" in out
+    assert "template (mibench-template 0.1.0): dataset rings, defense input-noise, measure random-sign, attack first-answer" in out
     (tmp_path / "site" / "mibench_template" / "__init__.py").write_text("import a_module_that_is_not_there\n")
     code, out, _ = shell("mibench plugins")
     assert code == 1 and "BROKEN" in out and "a_module_that_is_not_there" in out and "defense vp" in out

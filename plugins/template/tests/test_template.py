@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mibench_template import InputNoise, Rings
+from mibench_template import InputNoise, RandomSign, Rings
 
 import mibench
 from mibench.cli import main
@@ -23,3 +23,12 @@ def test_points_lie_on_the_rings() -> None:
 def test_input_noise_is_the_usual_process() -> None:
     """Only the loss differs from VP."""
     assert torch.equal(InputNoise().process().kernel(0.3).factor, mibench.defense("vp").process().kernel(0.3).factor)
+
+
+def test_half_of_the_members_change_their_sign() -> None:
+    """Nothing else changes."""
+    x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    seen = RandomSign().vary(x, torch.Generator().manual_seed(1))
+    changed = (seen == -x).all(1)
+    assert torch.equal(seen[~changed], x[~changed])
+    assert 400 < changed.sum() < 600

@@ -1,4 +1,4 @@
-"""A complete mibench plugin: one dataset, one defense, one attack."""
+"""A complete mibench plugin: one dataset, one defense, one measure, one attack."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mibench import POINTS, Attack, Context, Dataset, Defense, LinearSDE, Model, hookimpl
+from mibench import POINTS, Attack, Context, Dataset, Defense, LinearSDE, Measure, Model, hookimpl
 
 
 class Rings(Dataset):
@@ -53,6 +53,20 @@ class InputNoise(Defense):
         return x + self.scale * torch.randn(x.shape, generator=generator, device=x.device)
 
 
+class RandomSign(Measure):
+    """Each step sees a random share of its members with the other sign, whatever the defense."""
+
+    name = "random-sign"
+    stage = "data"
+
+    share: float = Field(0.5, ge=0, le=1, description="of the members whose sign changes")
+
+    def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Members (B, *item) as a step sees them. All randomness comes from the generator."""
+        changed = torch.rand(len(x), generator=generator, device=x.device) < self.share
+        return torch.where(changed.view(-1, *[1] * (x.dim() - 1)), -x, x)
+
+
 class FirstAnswer(Attack):
     """The size of the network's answer to the sample itself, at the smallest time."""
 
@@ -77,6 +91,12 @@ def mibench_datasets() -> list[type[Dataset]]:
 def mibench_defenses() -> list[type[Defense]]:
     """The defenses of this plugin."""
     return [InputNoise]
+
+
+@hookimpl
+def mibench_measures() -> list[type[Measure]]:
+    """The measures of this plugin."""
+    return [RandomSign]
 
 
 @hookimpl
