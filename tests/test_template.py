@@ -60,7 +60,8 @@ def test_a_broken_package_costs_nobody_else(template, tmp_path):
     shell = Shell(tmp_path)
     code, out, _ = shell("mibench plugins")
     assert code == 0
-    assert "template (mibench-template 0.1.0): dataset rings, defense input-noise, measure random-sign, attack first-answer" in out
+    offers = "dataset rings, defense input-noise, measure random-sign, attack first-answer"
+    assert f"template (mibench-template 0.1.0): {offers}" in out
     (tmp_path / "site" / "mibench_template" / "__init__.py").write_text("import a_module_that_is_not_there\n")
     code, out, _ = shell("mibench plugins")
     assert code == 1 and "BROKEN" in out and "a_module_that_is_not_there" in out and "defense vp" in out
