@@ -21,6 +21,7 @@ RECIPE = {"steps": STEPS, "width": 16, "depth": 1, "batch": 8}
 CELLS = {
     "alone": [cell(model="trained", recipe=RECIPE), cell(model="trained", recipe=RECIPE, checkpoint=12)],
     "with teachers": [cell(model="trained", defense="vp+distill", recipe=RECIPE)],
+    "private": [cell(defense="vp+dp-sgd:noise=1,steps=1+dropout", model="trained", recipe=RECIPE)],
     "one by one": [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1)],
     "together": [
         replace(cell(model="trained", recipe=RECIPE, checkpoint=checkpoint), shadow=("offline", k))
@@ -55,7 +56,7 @@ def written(store):
     return sum(int(name.rpartition("-")[2]) if "-" in name else STEPS for name in names)
 
 
-@pytest.mark.parametrize("way", ["one by one", "together"])
+@pytest.mark.parametrize("way", ["one by one", "together", "private"])
 def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, tmp_path, monkeypatch):
     """SIGKILL; what a new process would choose, alone or together, does not count once a training has begun."""
     expected = made(way, Store(tmp_path / "whole"), monkeypatch)
