@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -89,6 +90,25 @@ def test_the_size_of_a_chunk_does_not_matter(chunk: int) -> None:
     found, mean = clipped_sum(loss, module, inputs, 0.5, chunk)
     assert (flat(found) - flat(expected)).norm() <= 1e-5 * flat(expected).norm()
     torch.testing.assert_close(mean, value)
+
+
+def test_memory_is_bounded_by_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradients of one chunk are gone before those of the next are added."""
+    loss, module, inputs = case("mlp", 12, 2)
+    alive: list[weakref.ref[Tensor]] = []
+    largest, tensordot = 0, torch.tensordot
+
+    def spied(factor: Tensor, gradient: Tensor, dims: int) -> Tensor:
+        nonlocal largest
+        alive.append(weakref.ref(gradient))
+        sizes = [len(each) for ref in alive if (each := ref()) is not None]
+        assert max(sizes) <= 5
+        largest = max(largest, len(sizes))
+        return tensordot(factor, gradient, dims)
+
+    monkeypatch.setattr(torch, "tensordot", spied)
+    clipped_sum(loss, module, inputs, 1.0, chunk=5)
+    assert largest == len(list(module.parameters())) and len(alive) == 3 * largest
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
