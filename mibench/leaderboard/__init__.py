@@ -1,6 +1,6 @@
 """The leaderboard: from a suite's file and its records to pages and pictures.
 
 ``selection`` chooses the records of a suite that are current. ``frame`` makes one row of each. ``board`` summarises them with
-``summaries``, ``controls`` and ``front``. ``columns``, ``main_columns``, ``tables`` and ``details`` turn that into tables as
-data, which ``markdown`` and ``plots`` show. ``pictures`` draws stored samples; it alone loads torch.
+``summaries``, ``controls``, ``front`` and ``claimed``. ``columns``, ``main_columns``, ``tables``, ``audits`` and ``details``
+turn that into tables as data, which ``markdown`` and ``plots`` show. ``pictures`` draws stored samples; it alone loads torch.
 """
