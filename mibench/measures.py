@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from mibench.components import Component
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mibench.claims import Claim
-    from mibench.components import Dataset
+    from mibench.components import Attack, Dataset
     from mibench.diffusion.losses import NoisedBatch
     from mibench.diffusion.model import Model
     from mibench.diffusion.process import LinearSDE
@@ -36,7 +36,8 @@ class Measure(Component):
     Attributes:
         stage: measures apply in the order of ``Stage``, then by name, however they are written.
         mixes: whether the step's gradient is no sum over members any more, so that DP-SGD cannot clip each member's.
-        adaptive: the attacks of those who know of this measure, such as ``("loss+averaged",)``.
+        adaptive: the attacks of those who know of this measure, by name or label, such as ``("averaged",)``. A board marks
+            a defense with † until it has met one of them.
     """
 
     stage: ClassVar[Stage]
@@ -149,6 +150,18 @@ class MeasuredDefense(Defense):
     def adversaries(self) -> tuple[str, ...]:
         """Those of the defense and of all its measures."""
         return tuple(dict.fromkeys((*self.inner.adversaries(), *self.measure.adaptive)))
+
+    def unmet(self, attacks: Collection[Attack]) -> dict[str, tuple[str, ...]]:
+        """The measures that met none of the attacks that they name, and the base likewise where it names any, with these.
+
+        Args:
+            attacks: that were run. One that is adaptive by itself is made for processes: it counts for the base alone.
+        """
+        run = {name for attack in attacks for name in (attack.name, attack.label)}
+        missing = {one.label: one.adaptive for one in self.measures if run.isdisjoint(one.adaptive)}
+        if self.base.adversaries() and not any(map(self.base.meets_adaptively, attacks)):
+            return {self.base.label: self.base.adversaries()} | missing
+        return missing
 
     def check(self, dataset: Dataset, recipe: Recipe) -> None:
         """See ``Defense.check``."""

@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mibench.components import Attack
 from mibench.kinds import Tier
 from mibench.leaderboard.frame import frame_of, rows_of
 from mibench.leaderboard.selection import Selection, select
 from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
+from mibench.measures import MeasuredDefense
 from mibench.results.figures import AttackMetrics, AuditMetrics
 from mibench.results.folder import UTILITY, read_folder
 from mibench.results.known import Known
@@ -238,6 +240,20 @@ class Board:
         """The attacks made for this kind of defense that were run on it: the attack or the defense says so."""
         found = self.values("adaptive")
         return [attack for attack in self.attacks(dataset) if any(found.get((dataset, defense, attack), ()))]
+
+    def unmet(self, dataset: str, defense: str) -> dict[str, tuple[str, ...]]:
+        """The parts of a defense that met no adaptive attack here, by label, with the attacks that they name.
+
+        A defense without measures, or that is not registered, is its only part; else see ``MeasuredDefense.unmet``.
+        """
+        known = self.selection.known
+        component = known.component("defense", defense)
+        if not isinstance(component, MeasuredDefense):
+            return {} if self.adaptive(dataset, defense) else {defense: ()}
+        run = [*self.attacks(dataset), *self.audits(dataset)]
+        done = [attack for attack in run if "done" in dict(self.outcomes.get((dataset, defense, attack), ()))]
+        attacks = [known.component("attack", attack) for attack in done]
+        return component.unmet([attack for attack in attacks if isinstance(attack, Attack)])
 
     def difference(self, dataset: str, defense: str, other: str, level: float = 0.95) -> Difference | None:
         """The worst known attack's AUROC on a defense minus that on another one, each defense under its own."""

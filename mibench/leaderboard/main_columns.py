@@ -70,7 +70,7 @@ class Row:
 
 def _name(row: Row) -> Entry:
     board, dataset, defense = row.board, row.dataset, row.defense
-    flags = " †" if row.worst and not board.adaptive(dataset, defense) else ""
+    flags = " †" if row.worst and board.unmet(dataset, defense) else ""
     end = board.training_curve(dataset, board.baseline)[-1:]
     if end and defense != board.baseline:
         area = matched(board.training_curve(dataset, defense), end[0][1])

@@ -137,9 +137,16 @@ def _joined(parts: list[str]) -> str:
 
 
 def _adaptive(board: Board, dataset: str) -> str:
-    """The adaptive attacks that were run on each defense, for a reader to judge."""
+    """The adaptive attacks that were run on each defense, and its parts that met none of theirs, for a reader to judge."""
     run = {defense: board.adaptive(dataset, defense) for defense in board.defenses(dataset)}
-    lists = (f"`{defense}`: {', '.join(f'`{a}`' for a in attacks) or 'none'}" for defense, attacks in run.items())
+    lists = []
+    for defense, attacks in run.items():
+        unmet = board.unmet(dataset, defense) if attacks else {}
+        named = (
+            f"`{part}` ({', '.join(f'`{name}`' for name in names) or 'it names none'})" for part, names in unmet.items()
+        )
+        missing = f", but none against {', '.join(named)}" if unmet else ""
+        lists.append(f"`{defense}`: {', '.join(f'`{a}`' for a in attacks) or 'none'}{missing}")
     return f"Adaptive attacks that were run: {'; '.join(lists)}." if any(run.values()) else ""
 
 

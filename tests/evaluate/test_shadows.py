@@ -85,6 +85,29 @@ def test_shadows_of_a_trained_model_are_named_in_its_record(store):
     assert record.attack.tier == "shadows"
 
 
+def test_shadows_of_a_composed_defense_are_trained_with_its_measures(store, monkeypatch):
+    """Two teachers on halves, then a student, each on half of the steps and with dropout; as the target, so each shadow."""
+    calls, train = [], trainings.train
+
+    def spied(defense, model, members, recipe, *args, **more):
+        calls.append((defense.label, len(members), recipe.steps, [layer.p for layer in dropouts(model.denoiser)]))
+        return train(defense, model, members, recipe, *args, **more)
+
+    def dropouts(network):
+        return [layer for layer in network.modules() if isinstance(layer, torch.nn.Dropout)]
+
+    monkeypatch.setattr(trainings, "train", spied)
+    attack, seen = spy(2, "offline")
+    one = cell(attack, model="trained", defense="vp+distill+early+dropout:p=0.3")
+    made([one], store)
+    half, whole = (("vp+dropout:p=0.3", 10, 5), (one.labels["defense"], 20, 5))
+    assert [call[:3] for call in calls] == 3 * [half, half, whole]
+    assert all(shares and set(shares) == {0.3} for *_, shares in calls)
+    assert not judged([one], store).failures and len(seen) == 2
+    assert {store.meta("models", shadow.model_key)["steps"] for shadow in one.shadows()} == {5}
+    assert all(set(layer.p for layer in dropouts(shadow.model.denoiser)) == {0.3} for shadow in seen)
+
+
 def test_an_attack_gets_as_many_shadows_as_it_said(store):
     attack, _ = spy(2, "online", asked=3)
     one = cell(attack)

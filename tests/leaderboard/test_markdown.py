@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mibench.leaderboard import markdown
 from mibench.leaderboard.markdown import pictures
 from mibench.leaderboard.plots import plot_tradeoff, plot_training
 from mibench.leaderboard.text import number, rate
+from mibench.plugins import load
 from mibench.results.figures import Distances, Estimate
 from mibench.results.folder import read_folder
 from mibench.results.known import Known
@@ -339,6 +341,32 @@ def test_a_defense_that_no_adaptive_attack_has_met_is_flagged(folder: Path) -> N
     main = section(render(folder), "digits")
     assert [row[0] for row in rows(main, "| `")[:2]] == ["`vp` †", "`hold3`"]
     assert "\n\nAdaptive attacks that were run: `vp`: none; `hold3`: `pia`.\n\n" in main
+
+
+def test_a_composed_defense_must_meet_an_adversary_of_each_of_its_measures(folder: Path) -> None:
+    names = ["vp+augment", "vp+augment+dropout", "hold3+augment", "vp+dropout", "vp+early"]
+    for name in names:
+        attacked(folder, name, "loss", 0.7, 0.7)
+    for name in names[:3]:
+        attacked(folder, name, "pia+averaged", 0.6, 0.6, adaptive=True)
+    attacked(folder, "vp+dropout", "lira:shadows=4", 0.6, 0.6, adaptive=True)
+    put(folder, "vp+early", "lira:shadows=4", 0, status="n/a", reason="it has not met it")
+    attacked(folder, "vp+early", "adaptive", 0.6, 0.6, adaptive=True)  # which is made for processes
+
+    def flagged() -> tuple[list[str], str]:
+        board = board_of(folder)
+        board.selection = replace(board.selection, known=Known.of(load()))
+        main = section(markdown.render(folder, board), "digits").partition("Calibrated AUROC")[0]
+        return [row[0].split("`")[1] for row in rows(main, "| `") if "†" in row[0]], " ".join(main.split())
+
+    found, page = flagged()
+    assert sorted(found) == ["hold3+augment", "vp+augment+dropout", "vp+early"]
+    assert "`vp+augment+dropout`: `pia+averaged`, but none against `dropout` (`lira`);" in page
+    assert "`hold3+augment`: `pia+averaged`, but none against `hold3` (`adaptive`);" in page
+    assert "`vp+augment`: `pia+averaged`;" in page
+    attacked(folder, "hold3+augment", "adaptive", 0.6, 0.6, adaptive=True)
+    attacked(folder, "vp+augment+dropout", "lira", 0.6, 0.6, adaptive=True)
+    assert flagged()[0] == ["vp+early"]
 
 
 def trained(folder: Path, defense: str, *points: tuple[int, float, float], seeds: int = 2) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mibench import Defense, Recipe, UsageError
+from mibench import Attack, Defense, Measure, Recipe, UsageError
 from mibench.data import split
 from mibench.diffusion.model import network_of
 from mibench.measures import MeasuredDefense, measured
@@ -96,6 +96,28 @@ def test_two_that_make_the_step_are_refused() -> None:
 def test_measures_of_the_recipe_alone_leave_models_stackable() -> None:
     assert defense("vp+early+weight-decay+raw-weights").stackable
     assert not any(defense(f"vp+{name}").stackable for name in ("jitter", "flood", "distill", "dp-sgd"))
+
+
+def test_every_measure_and_the_base_must_meet_an_adversary_that_it_names() -> None:
+    def unmet(text: str, *attacks: str) -> dict[str, tuple[str, ...]]:
+        built, run = defense(text), [build(load(), "attack", attack) for attack in attacks]
+        assert isinstance(built, MeasuredDefense)
+        return built.unmet([attack for attack in run if isinstance(attack, Attack)])
+
+    assert unmet("vp+augment+dropout") == {"augment": ("averaged",), "dropout": ("lira",)}
+    assert unmet("vp+augment+dropout", "pia+averaged", "loss") == {"dropout": ("lira",)}
+    assert not unmet("vp+augment+dropout", "pia+averaged:queries=4", "lira:mode=offline")
+    assert unmet("hold3+early", "lira") == {"hold3": ("adaptive",)} and not unmet("hold3+early", "lira", "adaptive")
+    assert unmet("vp+early", "adaptive") == {"early": ("lira",)}
+    assert not unmet("vp+dp-sgd", "loss+audit") and unmet("vp+dp-sgd", "loss")
+    assert not unmet("hold2+augment", "adaptive+averaged")
+
+
+def test_every_bundled_measure_names_attacks_that_exist() -> None:
+    known = load().components
+    for name, measure in known["measure"].items():
+        assert issubclass(measure, Measure) and measure.adaptive, name
+        assert set(measure.adaptive) <= known["attack"].keys()
 
 
 def test_the_recipe_that_trains() -> None:
