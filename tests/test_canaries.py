@@ -103,9 +103,9 @@ def test_an_audit_needs_an_attack_on_the_model(base):
 
 
 def test_an_audit_is_what_its_base_is():
-    for name in ("nn", "gsa", "likelihood", "lira:shadows=3", "secmi+filter"):
+    for name in ("nn", "gsa", "likelihood", "adaptive", "lira:shadows=3", "secmi+filter"):
         base, audit = (build(load(), "attack", text) for text in (name, f"{name}+audit"))
-        for what in ("access", "published", "tier", "shadow_models"):
+        for what in ("access", "published", "adaptive", "tier", "shadow_models"):
             one, other = getattr(base, what), getattr(audit, what)
             assert one() == other() if callable(one) else one == other
         assert audit.audits and audit.label == f"{base.label}+audit" and audit.spec()["base"] == base.spec()
@@ -163,7 +163,8 @@ def told(truth, values, attack="loss+audit", **more):
     truth = torch.as_tensor(truth)
     sides = {"members": truth, "nonmembers": ~truth}
     stored = {f"{side}/{s}": torch.as_tensor(v).double()[of] for s, v in values.items() for side, of in sides.items()}
-    return audit_metrics(stored, truth, build(load(), "attack", attack), "digest", **more)
+    of = build(load(), "attack", attack), build(load(), "defense", "vp")
+    return audit_metrics(stored, truth, *of, "digest", **more)
 
 
 def test_the_guesses_are_counted():
@@ -201,7 +202,7 @@ def test_canaries_on_one_side_give_no_error():
 
 def audit(canaries=40, guesses=20, correct=20, **more):
     values = {"epsilon": one_run_epsilon(canaries, guesses, correct), "auroc": Estimate(value=0.9, interval=(0.8, 1.0))}
-    fixed = {"setting": "t=0.1", "tier": "network", "scores": "s"}
+    fixed = {"setting": "t=0.1", "tier": "network", "adaptive": False, "scores": "s"}
     return AuditMetrics(**fixed | values | more, canaries=canaries, guesses=guesses, correct=correct)
 
 

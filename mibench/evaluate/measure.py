@@ -125,7 +125,7 @@ def _stored_measurement(cell: Cell, target: Target) -> Measurement | None:
         return None
     attack, digest, unstable = cell.attack, facts["digest"], facts.get("unstable")
     return Measurement(
-        audit_metrics(scores, target.data.included, attack, digest, unstable)
+        audit_metrics(scores, target.data.included, attack, cell.defense, digest, unstable)
         if attack.audits
         else attack_metrics(scores, target.calibration_sizes, attack, cell.defense, digest, unstable),
         cost=Cost(facts["forwards"], facts["vjps"]),

@@ -48,5 +48,6 @@ def _bound(board: Board, cell: tuple[str, str, str]) -> Entry:
     if not audits:
         return absent(outcomes)
     right, guesses = sum(audit.correct for audit in audits), sum(audit.guesses for audit in audits)
-    seeds = missing_seeds(board, Spread(tuple(audit.epsilon for audit in audits)))
+    spread = Spread(tuple(audit.epsilon for audit in audits))
+    seeds = missing_seeds(board, spread) if board.model_kind != "exact" else ""  # whose control is of one seed
     return (f"{audit_bound(audits):.2f} ({right} of {guesses}){seeds}", *unfinished(outcomes))

@@ -239,7 +239,8 @@ class Board:
     def adaptive(self, dataset: str, defense: str) -> list[str]:
         """The attacks made for this kind of defense that were run on it: the attack or the defense says so."""
         found = self.values("adaptive")
-        return [attack for attack in self.attacks(dataset) if any(found.get((dataset, defense, attack), ()))]
+        run = [*self.attacks(dataset), *self.audits(dataset)]
+        return [attack for attack in run if any(found.get((dataset, defense, attack), ()))]
 
     def unmet(self, dataset: str, defense: str) -> dict[str, tuple[str, ...]]:
         """The parts of a defense that met no adaptive attack here, by label, with the attacks that they name.

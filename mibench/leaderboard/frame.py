@@ -166,6 +166,7 @@ def _row(record: Record) -> dict[str, Any]:
         row |= _attack(record.attack)
     if audit := record.audit:
         row |= {f"audit_{name}": getattr(audit, name) for name in ("epsilon", "canaries", "guesses", "correct")}
+        row["adaptive"] = audit.adaptive
     if utility := record.utility:
         row |= {"samples": utility.n, "copied": utility.copied, **_distances(utility)}
         row |= {"fraction": utility.fraction} if utility.has_scale else {}

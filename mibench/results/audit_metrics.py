@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mibench.components import Attack
 from mibench.data import calibration_size
+from mibench.defenses import Defense
 from mibench.metrics.auroc import auroc, auroc_interval
 from mibench.metrics.one_run import one_run_epsilon
 from mibench.results.figures import AuditMetrics, Estimate
@@ -16,7 +17,12 @@ __all__ = ["audit_metrics"]
 
 
 def audit_metrics(
-    scores: dict[str, Tensor], included: Tensor, attack: Attack, digest: str, unstable: dict[str, float] | None = None
+    scores: dict[str, Tensor],
+    included: Tensor,
+    attack: Attack,
+    defense: Defense,
+    digest: str,
+    unstable: dict[str, float] | None = None,
 ) -> AuditMetrics:
     """Metrics from the raw scores of an audit.
 
@@ -28,6 +34,7 @@ def audit_metrics(
         scores: ``members/<setting>`` (I,) of the canaries that were trained on, ``nonmembers/<setting>`` (C − I,) of the others.
         included: (C,) bool, which of the canaries were trained on, in the order in which they were drawn.
         attack: that gave the scores.
+        defense: of the model.
         digest: of the stored scores.
         unstable: settings that are left out, see ``AttackMetrics.unstable``.
     """
@@ -49,6 +56,7 @@ def audit_metrics(
         correct=correct,
         epsilon=one_run_epsilon(len(truth), 2 * side, correct),
         tier=attack.tier,
+        adaptive=defense.meets_adaptively(attack),
         scores=digest,
         unstable=unstable,
     )

@@ -75,7 +75,7 @@ def _claim(defense: Defense, record: Record) -> Claim | None:
     """What a defense claims of the training of a record."""
     assert record.split and record.cell.recipe is not None
     recipe = defense.adapt_recipe(Recipe.model_validate(record.cell.recipe))
-    members, model = record.split.members, record.model
+    members, model = record.split.members + (record.split.canaries or (0, 0))[1], record.model
     if model.steps and model.epochs_per_member:  # some members may be left out
         members = min(members, round(recipe.batch * model.steps / model.epochs_per_member))
     return defense.claim(members, recipe, model.steps)

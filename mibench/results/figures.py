@@ -135,6 +135,7 @@ class AuditMetrics(Strict):
         epsilon: lower bound at 95 % on the ε of any (ε, 0)-differentially private training that gives away as much, for adding
             or removing one sample; ``audit_bound`` gives it for several seeds, and where δ is not 0.
         tier: what the attacker must have, see ``Attack.tier``.
+        adaptive: whether the audit was made for this kind of defense.
         scores: sha256 of the file of raw scores.
         unstable: the settings that are left out, see ``AttackMetrics``.
     """
@@ -146,6 +147,7 @@ class AuditMetrics(Strict):
     correct: int
     epsilon: float
     tier: Tier
+    adaptive: bool
     scores: str
     unstable: dict[str, float] = optional({})
 

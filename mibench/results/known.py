@@ -13,6 +13,7 @@ from mibench.errors import MibenchError, UsageError
 from mibench.names import build
 from mibench.plugins import Registry
 from mibench.results.facts import ComponentFacts
+from mibench.results.figures import AuditMetrics
 from mibench.results.record import Record
 from mibench.source import code_changed, code_digest
 
@@ -103,7 +104,7 @@ class Known:
 
     def _contradicted(self, record: Record) -> Iterator[str]:
         """Tier, adaptivity and published setting that are not those of the components."""
-        metrics, labels = record.attack, record.labels
+        metrics, labels = record.attack or record.audit, record.labels
         attack, defense = self.component("attack", labels["attack"]), self.component("defense", labels["defense"])
         if metrics is None or not isinstance(attack, Attack):
             return
@@ -111,6 +112,8 @@ class Known:
             yield f"its tier is {metrics.tier}, that of {attack.label} is {attack.tier}"
         if isinstance(defense, Defense) and metrics.adaptive != defense.meets_adaptively(attack):
             yield f"adaptive is {metrics.adaptive}, for {attack.label} on {defense.label} it is {not metrics.adaptive}"
+        if isinstance(metrics, AuditMetrics):
+            return
         published = attack.published if attack.published in metrics.settings else min(metrics.settings)
         if metrics.published.setting != published:
             yield f"published is {metrics.published.setting}, for {attack.label} it is {published}"

@@ -118,7 +118,7 @@ def test_attacks_on_the_data_alone_show_nothing_of_a_model(folder: Path) -> None
 def audited(folder: Path, claimed: Claim, *correct: int) -> None:
     """An audit with so many right guesses of 40 on each seed."""
     for seed, right in enumerate(correct):
-        told = {"setting": "t=0.1", "auroc": Estimate(value=0.9), "tier": "network", "scores": "s"}
+        told = {"setting": "t=0.1", "auroc": Estimate(value=0.9), "tier": "network", "adaptive": True, "scores": "s"}
         found = AuditMetrics(**told, canaries=80, guesses=40, correct=right, epsilon=one_run_epsilon(80, 40, right))
         put(folder, "hold3", "loss+audit", seed, audit=found, claim=claimed)
 
@@ -131,6 +131,7 @@ def test_an_audit_stands_among_the_bounds(folder: Path) -> None:
     assert found.shown.epsilon == one_run_epsilon(160, 80, 79, 1e-5, 1 - 0.05 / 2)
     told = "`loss+audit` shows ε ≥ 2.62 at this δ: 79 of 80 guesses of which canaries were trained on are right."
     assert told in top(folder) and shown(folder)["hold3"].startswith("(2, 1e-05); 2.62 `loss+audit`")
+    assert board_of(folder).adaptive("digits", "hold3") == ["loss+audit"]
 
 
 def test_an_epsilon_beyond_the_accountant_is_no_claim(folder: Path) -> None:
