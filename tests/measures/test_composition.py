@@ -59,7 +59,7 @@ def test_the_spec_of_a_defense_is_as_it_was() -> None:
         ("vp+hold2", "'hold2' is a defense by itself; after + comes a measure"),
         ("vp+dropout+early+dropout:p=0.2", "the measure 'dropout' is given twice"),
         ("vp+dropuot", "unknown measure 'dropuot'; did you mean 'dropout'"),
-        ("vp+dropout:p=1", "p: Input should be less than 1"),
+        ("vp+dropout:p=1", "p: must be below 1"),
         ("vp+mixup+dp-sgd", "'mixup' mixes members, so that no gradient is one member's, which 'dp-sgd' needs"),
         ("vp+flood+dp-sgd", "'flood' mixes members"),
         ("vp+distill+dp-sgd", "'distill' mixes members"),

@@ -167,9 +167,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match="a step would take 64 of 12 members"):
         DPSGD().check(VP(), Digits(members=MEMBERS), MLP.model_copy(update={"batch": 64}))
     for text, words in {
-        "vp+dp-sgd:epsilon=0": "greater than 0",
+        "vp+dp-sgd:epsilon=0": "must be above 0",
         "vp+dp-sgd:epsilon=1,noise=2": "give epsilon or noise, not both",
-        "vp+dp-sgd:delta=1": "less than 1",
+        "vp+dp-sgd:delta=1": "must be below 1",
         "vp+dp-sgd+dp-sgd": "the measure 'dp-sgd' is given twice",
     }.items():
         with pytest.raises(UsageError, match=words):
