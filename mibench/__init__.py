@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mibench.api import attack, dataset, defense, model, roc, run, scores
+    from mibench.claims import Claim
     from mibench.components import Attack, Component, Dataset
     from mibench.context import Context
     from mibench.defenses import Defense
@@ -46,6 +47,7 @@ __all__ = [
     "MEL",
     "POINTS",
     "Attack",
+    "Claim",
     "Component",
     "Context",
     "Dataset",
@@ -75,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "mibench.api": ("attack", "dataset", "defense", "model", "roc", "run", "scores"),
+    "mibench.claims": ("Claim",),
     "mibench.components": ("Attack", "Component", "Dataset"),
     "mibench.context": ("Context",),
     "mibench.defenses": ("Defense",),

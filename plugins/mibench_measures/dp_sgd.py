@@ -8,8 +8,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mibench import Dataset, Defense, Kernel, Measure, NoisedBatch, Recipe, UsageError
-from mibench.claims import Claim, calibrated
+from mibench import Claim, Dataset, Defense, Kernel, Measure, NoisedBatch, Recipe, UsageError
+from mibench.claims import calibrated
 from mibench.diffusion.model import network_of
 from mibench.diffusion.per_member import clipped_sum
 from mibench.diffusion.training import SingleTrainer
