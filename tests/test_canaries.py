@@ -18,6 +18,7 @@ from mibench.metrics.one_run import one_run_epsilon
 from mibench.names import build
 from mibench.plugins import load
 from mibench.results.audit_metrics import audit_metrics
+from mibench.results.claimed import claim_problems
 from mibench.results.compare import compare
 from mibench.results.figures import AuditMetrics, Estimate, audit_bound
 from mibench.results.known import Known
@@ -287,6 +288,17 @@ def test_lira_can_be_audited_with(tmp_path):
     made([one], store)
     record = judged([one], store).records[one.labels["attack"]]
     assert record.audit.tier == "shadows" and record.audit.correct >= 11
+
+
+def test_a_claim_counts_the_canaries_that_were_trained_on(tmp_path):
+    defense = "vp+dp-sgd:noise=1,batch=8,draws=1,steps=1"
+    one = cell("loss:draws=2+audit", dataset=AUDITED, defense=defense, model="trained", recipe=TINY)
+    store = Store(tmp_path / "store")
+    made([one], store)
+    record = judged([one], store).records[one.labels["attack"]]
+    assert record.model.claim.rate == 8 / (40 + record.split.canaries[1])
+    assert record.audit.adaptive  # DP-SGD names it as an adversary
+    assert not claim_problems({one.path: record}, Known.of(load()))
 
 
 # ── the board ─────────────────────────────────────────────────────────────────────────────────────────────────────────
