@@ -38,17 +38,21 @@ def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
 
     Args:
         objective: of the models.
-        models: if given, they must be of one shape, without dropout and batch normalisation.
+        models: if given, they must be of one shape, without dropout, batch normalisation and a U-Net's attention.
     """
-    if not objective.stackable:
-        return False
     modules = [model.denoiser for model in models]
+    if not (objective.stackable and all(getattr(network, "stackable", True) for network in map(_network, modules))):
+        return False
     shapes = {
         (type(module), *((name, p.shape) for name, p in module.named_parameters()))
         for module in modules
         if isinstance(module, NetworkDenoiser) and not any(map(_shared, module.modules()))
     }
     return not modules or (len(shapes) == 1 and all(isinstance(module, NetworkDenoiser) for module in modules))
+
+
+def _network(module: Any) -> Any:
+    return getattr(module, "network", None)
 
 
 def _shared(layer: nn.Module) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -50,6 +51,9 @@ class UNet(nn.Module):
         shape: (C, H, W) of one state.
         preset: a key of ``PRESETS``.
 
+    Attributes:
+        stackable: whether such networks can train in one stack; torch.vmap cannot follow one with attention there.
+
     Raises:
         MibenchError: if diffusers is missing, or the data are not images.
     """
@@ -60,12 +64,13 @@ class UNet(nn.Module):
             raise MibenchError(f"network {preset} is for images (C, H, W); this data has items of shape {shape}")
         size, (channels, *sides) = PRESETS[preset], shape
         self.fold, unit = size.fold, size.fold * 2 ** (len(size.channels) - 1)
+        self.stackable = size.attention < 0
         self.sides = sides
         self.padded = [math.ceil(side / unit) * unit for side in sides]
         folded = [side // size.fold for side in self.padded]
         levels = range(len(size.channels))
         self.places = nn.Parameter(0.02 * torch.randn(1, PLACES, *folded))
-        self.network = _unet2d()(
+        self.network = _diffusers("models").UNet2DModel(
             in_channels=blocks * channels * size.fold**2 + PLACES,
             out_channels=channels * size.fold**2,
             block_out_channels=size.channels,
@@ -73,23 +78,30 @@ class UNet(nn.Module):
             down_block_types=tuple("AttnDownBlock2D" if k == size.attention else "DownBlock2D" for k in levels),
             up_block_types=tuple("AttnUpBlock2D" if k == size.attention else "UpBlock2D" for k in reversed(levels)),
             add_attention=size.attention >= 0,
+            attention_head_dim=None,  # one head, as in 2006.11239
             norm_num_groups=32,
         )
+        for layer in self.network.modules():
+            if (
+                type(layer).__name__ == "Attention"
+            ):  # plain products: gradients that repeat bit for bit, and vmap follows
+                layer.set_processor(_diffusers("models.attention_processor").AttnProcessor())
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
         """(B, blocks, C, H, W) and (B,) → (B, C, H, W)."""
         (height, width), (tall, wide) = self.sides, self.padded
-        x = functional.pad(blocks.flatten(1, 2), (0, wide - width, 0, tall - height), mode="replicate")
+        x = blocks.flatten(1, 2)
+        if (height, width) != (tall, wide):  # Inductor of torch 2.15 cannot compile a pad of nothing
+            x = functional.pad(x, (0, wide - width, 0, tall - height), mode="replicate")
         x = functional.pixel_unshuffle(x, self.fold)
         x = torch.cat([x, self.places.expand(len(x), -1, -1, -1)], dim=1)
         answer: Tensor = functional.pixel_shuffle(self.network(x, PACE * log_snr).sample, self.fold)
         return answer[..., :height, :width]
 
 
-def _unet2d() -> Any:
+def _diffusers(module: str) -> Any:
     try:
-        from diffusers import UNet2DModel
+        return import_module(f"diffusers.{module}")
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise MibenchError(f"the U-Net needs diffusers ({reason[:120]}): pip install 'mibench[unet]'") from None
-    return UNet2DModel

@@ -20,5 +20,5 @@ def set_backends(device: str, tf32: bool = False) -> None:
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)  # an operation that has none raises an error that names it
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

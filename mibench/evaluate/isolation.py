@@ -39,7 +39,7 @@ def isolated(seed: int, *purpose: str | int) -> Iterator[list[str]]:
     before = [(write, read()) for read, write in _SWITCHES]
     functions = [dict(vars(namespace)) for namespace in _NAMESPACES]
     replaced: list[str] = []
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=_device()):
         torch.manual_seed(own)
         np.random.seed(own % 2**32)
         random.seed(own)
@@ -138,13 +138,29 @@ def _flushes_denormals() -> bool:
     return float(torch.tensor(5e-324, dtype=torch.float64) * 1) == 0
 
 
-def _tf32() -> tuple[bool, bool]:
-    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+def _device() -> list[int]:
+    """The GPU of this process. One that was not used yet stays so: a look at its generator takes memory on it."""
+    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
-def _set_tf32(before: tuple[bool, bool]) -> None:
-    if _tf32() != before:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+def _precisions() -> list[str]:
+    """The precision of float32 products, by operator: torch's flags for all at once cannot be read where operators differ."""
+    return [products.fp32_precision for products in _PRODUCTS]
+
+
+def _set_precisions(before: list[str]) -> None:
+    if _precisions() != before:
+        torch.set_float32_matmul_precision("high" if before[0] == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = before[1] == "tf32"
+        for products, value in zip(_PRODUCTS, before, strict=True):
+            products.fp32_precision = value
+
+
+_BACKENDS: Any = torch.backends
+_PRODUCTS = [
+    *(_BACKENDS.cuda.matmul, _BACKENDS.cudnn.conv, _BACKENDS.cudnn.rnn),
+    *(_BACKENDS.mkldnn.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.mkldnn.rnn),
+]
 
 
 def _set_streams(before: tuple[object, object]) -> None:
@@ -161,8 +177,7 @@ _SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (_hooks, _set_hooks),
     (_flushes_denormals, torch.set_flush_denormal),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (_tf32, _set_tf32),
+    (_precisions, _set_precisions),
     (np.geterr, lambda errors: np.seterr(**errors)),
     (_folder, _enter),
     (lambda: dict(os.environ), _set_environment),

@@ -28,6 +28,8 @@ __all__ = ["Local", "RunningJob"]
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 PRELOADED = ["mibench.jobs.guard", "mibench.jobs.worker", "sklearn.datasets", "torch._dynamo"]
 """Modules that are imported once for all jobs; torch's optimisers import the last one."""
+NVML = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Torch then looks for a GPU without starting CUDA, which a process forked after that could not use."""
 GRACE = 10.0
 """Seconds that guards get to end their jobs."""
 _STARTING = threading.Lock()
@@ -48,11 +50,12 @@ class Local:
 
     Args:
         workers: jobs at a time, one torch thread each.
-        gpus: numbers of the GPUs that the jobs are spread over; () leaves the choice to torch.
+        gpus: numbers of the GPUs that the jobs are spread over, counted among those that CUDA_VISIBLE_DEVICES shows; () leaves
+            the choice to torch.
     """
 
     def __init__(self, workers: int = 1, gpus: tuple[str, ...] = ()) -> None:
-        self.workers, self.gpus = workers, gpus
+        self.workers, self.gpus = workers, tuple(map(_visible, gpus))
         self.guards: dict[Any, RunningJob] = {}
         self.context = multiprocessing.get_context("forkserver")
         self._lost: list[tuple[Any, Message]] = []
@@ -107,7 +110,7 @@ class Local:
         """Start a guard, which starts the job, on the GPU that has the fewest jobs."""
         used = [guard.gpu for guard in self.guards.values()]
         gpu = min(self.gpus, key=used.count, default=None)
-        environment = {**os.environ, **THREADS} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        environment = {**os.environ, **THREADS, **NVML} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
         ours, theirs = self.context.Pipe(duplex=False)
         arguments = spec.model_copy(update={"environment": environment}), theirs
         process = self.context.Process(target=run_guard, args=arguments)
@@ -142,6 +145,20 @@ class Local:
         return received
 
 
+def _visible(gpu: str) -> str:
+    """What CUDA_VISIBLE_DEVICES is to be for a GPU: its name in this process' own list, where there is one.
+
+    Raises:
+        UsageError: where the list is shorter.
+    """
+    known = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if not known or not gpu.isdigit():
+        return gpu
+    if int(gpu) >= len(known):
+        raise UsageError(f"--gpus {gpu}: CUDA_VISIBLE_DEVICES shows {len(known)} GPUs here; number them from 0")
+    return known[int(gpu)]
+
+
 @contextmanager
 def _clean_start() -> Iterator[None]:
     """Start processes with one thread for each library, SIGINT blocked, and without importing the script of the driver.
@@ -151,7 +168,7 @@ def _clean_start() -> Iterator[None]:
     """
     with _STARTING:
         variables = dict(os.environ)
-        os.environ.update(THREADS)
+        os.environ.update(THREADS | NVML)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
         try:
@@ -159,6 +176,6 @@ def _clean_start() -> Iterator[None]:
         finally:
             sys.modules["__main__"] = script
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            for name in THREADS.keys() - variables.keys():
+            for name in (THREADS | NVML).keys() - variables.keys():
                 del os.environ[name]
             os.environ.update(variables)

@@ -76,10 +76,18 @@ def _run(job: JobSpec, send: Callable[[Message], None]) -> None:
 
 def _is_memory_error(error: BaseException) -> bool:
     """Whether memory ran out; frees the GPU memory that a failed allocation left behind."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if _is_gpu_memory_error(error):
         with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        return True
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def _is_gpu_memory_error(error: BaseException) -> bool:
+    """Whether memory of a GPU ran out: of torch's allocator, of the driver, or of a library such as cuBLAS and cuDNN."""
+    text = str(error)
+    said = "CUDA error: out of memory" in text or "_STATUS_ALLOC_FAILED" in text
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 def _describe(error: BaseException) -> str:
@@ -90,7 +98,7 @@ def _describe(error: BaseException) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SystemExit):
         text = f"it called sys.exit({error.code!r})"
-    elif isinstance(error, torch.OutOfMemoryError):
+    elif _is_gpu_memory_error(error):
         text = f"out of GPU memory: {text}"
     elif _is_memory_error(error):
         text = f"out of memory: {text}"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
+import warnings
 from typing import Any
 
 import pytest
 import torch
 
-from mibench import MibenchError, Recipe
+from mibench import Context, MibenchError, Recipe
+from mibench.diffusion.stacked import can_stack
 from mibench.diffusion.training import train
+from mibench_attacks import GSA
 from mibench_defenses import HOLD, VP
 
 pytest.importorskip("diffusers")
-from mibench.diffusion.unet import UNet
+from mibench.diffusion.unet import PRESETS, Preset, UNet
 
 torch.set_num_threads(1)
 
@@ -57,13 +60,46 @@ def test_points_have_no_u_net() -> None:
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    true = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "diffusers":
-            raise ImportError("No module named 'diffusers'")
-        return true(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "diffusers.models", None)
     with pytest.raises(MibenchError, match=r"pip install 'mibench\[unet\]'"):
         UNet(1, (1, 8, 8), "unet-tiny")
+
+
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A model whose U-Net is a small one with attention, as that of the name "unet-cifar"."""
+    monkeypatch.setitem(PRESETS, "unet-cifar", Preset((32, 64), 1, 1, 1))
+    return VP().build_model((1, 8, 8), 1.0, Recipe(network="unet-cifar"))
+
+
+def test_attention_has_one_head_as_published(attentive: Any) -> None:
+    """2006.11239 and its code: one head over all channels."""
+    heads = [layer.heads for layer in attentive.denoiser.modules() if type(layer).__name__ == "Attention"]
+    assert len(heads) > 2 and set(heads) == {1}
+
+
+def test_models_with_attention_do_not_train_in_one_stack(attentive: Any) -> None:
+    assert not can_stack(VP(), [attentive])
+    assert can_stack(VP(), [VP().build_model((1, 8, 8), 1.0, Recipe(network="unet-tiny"))])
+
+
+def test_gradients_of_single_samples_pass_through_attention_together(attentive: Any) -> None:
+    """Torch warns where vmap falls back to one sample after the other."""
+    x = torch.randn(3, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gsa = GSA(times=(0.1,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        together = gsa._features(attentive, x, Context(0))
+    alone = torch.cat([gsa._features(attentive, one[None], Context(0)) for one in x])
+    kept = alone > -8  # a gradient that is 0 but for rounding has any logarithm below that
+    assert kept.double().mean() > 0.8
+    torch.testing.assert_close(together[kept], alone[kept], rtol=0, atol=1e-2)
+
+
+def test_nothing_is_padded_where_the_levels_divide_the_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pad(*_: Any, **__: Any) -> None:
+        raise AssertionError("a pad, even of nothing, keeps Inductor of torch 2.15 from compiling")
+
+    network = UNet(1, (1, 8, 8), "unet-tiny")
+    monkeypatch.setattr(torch.nn.functional, "pad", pad)
+    network(torch.randn(2, 1, 1, 8, 8), torch.zeros(2))

@@ -82,3 +82,28 @@ def test_what_torch_replaces_itself_is_no_fault():
         torch.mine = abs
     assert not replaced and torch.mine is abs
     del torch.mine
+
+
+@pytest.mark.parametrize("how", ["one operator", "all at once"])
+def test_the_precision_of_products_is_put_back_however_it_was_set(how):
+    """Torch has two interfaces, and reading the older one raises an error after the newer one was used."""
+    conv, matmul = torch.backends.cudnn.conv, torch.backends.mkldnn.matmul
+    before = conv.fp32_precision, matmul.fp32_precision
+    for _ in range(2):
+        with isolated(0):
+            if how == "one operator":
+                conv.fp32_precision = "ieee"
+            else:
+                torch.set_float32_matmul_precision("medium")
+        assert (conv.fp32_precision, matmul.fp32_precision) == before
+        assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cudnn.allow_tf32
+
+
+def test_a_gpu_that_was_not_used_is_not_touched(monkeypatch):
+    def touched(*_):
+        raise AssertionError("it was")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
+    with isolated(0):
+        torch.rand(1)

@@ -1,12 +1,15 @@
 """The local engine: room, memory, and jobs that cannot be started."""
 
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from benches import cell
 
-from mibench.jobs import local
+from mibench.errors import UsageError
+from mibench.jobs import local, worker
 from mibench.jobs.local import Local, RunningJob
 from mibench.jobs.memory import memory_left
 from mibench.jobs.messages import Begin, Done, Ended, JobSpec, Lost
@@ -29,6 +32,56 @@ def test_there_is_room_while_a_worker_is_idle_and_memory_suffices(monkeypatch):
     assert engine.has_room(6) and not engine.has_room(7)  # four are promised to the other job
     engine.guards["b"] = guard(1)
     assert not engine.has_room(0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "given"),
+    [
+        (None, "1", "1"),
+        ("", "1", "1"),
+        ("4,6", "1", "6"),
+        ("4,6", "GPU-89", "GPU-89"),
+        ("MIG-a, MIG-b", "0", "MIG-a"),
+    ],
+)
+def test_gpus_are_counted_among_those_that_this_process_may_use(shown, asked, given, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert Local(1, (asked,)).gpus == (given,)
+
+
+def test_a_gpu_that_this_process_may_not_use_is_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    with pytest.raises(UsageError, match="--gpus 2: CUDA_VISIBLE_DEVICES shows 2 GPUs here; number them from 0"):
+        Local(1, ("0", "2"))
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of GPU memory"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), "out of GPU memory"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "out of GPU memory",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out of GPU memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out of memory"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_memory_that_ran_out_is_recognised_whoever_says_so(error, where, capsys):
+    assert worker._is_memory_error(error) and worker._describe(error).startswith(where)
+    assert not worker._is_memory_error(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_jobs_look_for_a_gpu_without_starting_cuda(monkeypatch):
+    """A process forked after CUDA has started cannot use it; importing diffusers looks for a GPU."""
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    with local._clean_start():
+        assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
 
 
 GROUPS = {
