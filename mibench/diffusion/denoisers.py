@@ -39,6 +39,7 @@ class NetworkDenoiser(nn.Module):
         data_variance: mean square s² of the data, which scales the network's input to unit variance.
 
     Attributes:
+        data_variance: as given, so that no one has to take it from a device.
         s2: s² as a tensor, so that models that train together can be stacked. It is not part of the saved state.
     """
 
@@ -47,12 +48,8 @@ class NetworkDenoiser(nn.Module):
     def __init__(self, network: nn.Module, data_variance: float) -> None:
         super().__init__()
         self.network = network
+        self.data_variance = data_variance
         self.register_buffer("s2", torch.tensor(data_variance, dtype=torch.float64), persistent=False)
-
-    @property
-    def data_variance(self) -> float:
-        """Mean square s² of the data."""
-        return self.s2.item()
 
     @staticmethod
     def input_blocks(order: int) -> int:

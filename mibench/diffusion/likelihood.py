@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
-from mibench.diffusion.sampling import check_finite
+from mibench.diffusion.sampling import FiniteCheck, check_finite
 from mibench.errors import MibenchError
 
 __all__ = ["elbo", "log_density", "probes"]
@@ -161,15 +161,17 @@ def _fixed(model: Model, path: _Path, u: Tensor, vectors: Tensor, weight: float)
     rest = torch.zeros(len(u), dtype=torch.float64, device=model.device)
     frames, drive = path.frames.to(model.device), path.drive.to(model.device)
     known: list[Tensor] = []
+    finite = FiniteCheck()
     for k, t in enumerate(path.times):
         u = torch.einsum("ij,bj...->bi...", frames[k], c)
         difference, divergence = _remainder(model, u, t, vectors, weight)
-        check_finite(torch.cat([difference.flatten(1), divergence[:, None]], 1), t)
+        finite.add(torch.cat([difference.flatten(1), divergence[:, None]], 1), t)
         rest = rest + path.weights[k] * divergence
         known = [difference, *known[: MEMORY - 1]]
         if k + 1 < len(path.times):
             for push, value in zip(drive[k], known, strict=False):
                 c = c + torch.einsum("i,b...->bi...", push, value)
+    finite.finish()
     return u, rest
 
 
@@ -236,10 +238,12 @@ def elbo(model: Model, x: Tensor, noise: Tensor) -> Tensor:
     length = (clock[-1] - clock[0]).item()
     middles = clock[0] + length * (torch.arange(len(noise), dtype=torch.float64) + 0.5) / len(noise)
     error = torch.zeros(len(x), dtype=torch.float64, device=model.device)
+    finite = FiniteCheck()
     for eps, t in zip(noise, np.exp(np.interp(middles, clock, fine.log())).tolist(), strict=True):
         missed = model.residual(x, eps, t).flatten(1).square().sum(1)
-        check_finite(missed[:, None], t)
+        finite.add(missed[:, None], t)
         error = error + missed
+    finite.finish()
     end, start = process.kernel(process.horizon), process.kernel(process.t_min)
     covariance = end.factor[0] @ end.factor[0].mT
     spread = (covariance.diagonal() / process.prior - 1 + process.prior.log()).sum() - 2 * end.factor[

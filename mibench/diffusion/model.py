@@ -82,7 +82,7 @@ class Model:
         denoiser: predicts ε_n of a state.
         shape: the shape of one data item.
         device: where states live.
-        cache: shared by all that query this denoiser on the same batches.
+        cache: shared by all that query this denoiser on the same batches; used on the CPU.
 
     Raises:
         MibenchError: where double precision cannot resolve the noise of a state at t_min.
@@ -163,7 +163,7 @@ class Model:
 
     def kernel(self, t: float | Tensor) -> Kernel:
         """The kernel of the process at t, on the model's device."""
-        return self.process.kernel(t).to(self.device)
+        return self.process.kernel(t, self.device)
 
     def eps(self, u: Tensor, t: float | Tensor) -> Tensor:
         """ε_θ(u, t): the prediction of ε_n, the whitened noise of the last variable.
@@ -201,7 +201,7 @@ class Model:
         return answers[0] if len(answers) == 1 else torch.cat(answers)
 
     def _cached(self, u: Tensor, t: float | Tensor) -> Tensor:
-        if self.cache is None or isinstance(t, Tensor):
+        if self.cache is None or isinstance(t, Tensor) or u.device.type != "cpu":  # a look at u would wait for a GPU
             return self._denoiser(u, self.kernel(t))
         return self.cache.get_or_compute(self._denoiser, u, t, self.kernel(t))
 
@@ -255,8 +255,7 @@ class Model:
 
         u(t1) = Ψ (u − E(t0)[:, 0] q̂_0) + E(t1)[:, 0] q̂_0; for VP this is DDIM (arXiv 2010.02502), in either direction.
         """
-        psi = self.process.flow(t0, t1).to(self.device)
-        shift = self.kernel(t1).mean_coef[0] - psi @ self.kernel(t0).mean_coef[0]
+        psi, shift = self.process.move(t0, t1, self.device)
         return torch.einsum("ij,bj...->bi...", psi, u) + torch.einsum("i,b...->bi...", shift, clean)
 
 

@@ -57,8 +57,13 @@ class Kernel:
         return Kernel(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def to(self, device: torch.device | str) -> Kernel:
-        """The same kernel on another device."""
-        return Kernel(*(getattr(self, f.name).to(device) for f in fields(self)))
+        """The same kernel on another device: one copy, for which the host does not wait."""
+        parts = [getattr(self, f.name) for f in fields(self)]
+        if torch.device(device) == self.factor.device:
+            return self
+        packed = torch.cat([part.flatten() for part in parts]).to(device, non_blocking=True)
+        moved = packed.split([part.numel() for part in parts])
+        return Kernel(*(there.view(part.shape) for there, part in zip(moved, parts, strict=True)))
 
 
 class LinearSDE:
@@ -101,9 +106,8 @@ class LinearSDE:
         self.order = self.G.numel()
         self._check()
         self._frequency = torch.linalg.eigvals(self.F).imag.abs().max().item()
-        self._cached_kernel = functools.lru_cache(maxsize=4096)(
-            lambda t: self.kernel(torch.tensor([t], dtype=torch.float64))
-        )
+        self._cached_kernel = functools.lru_cache(maxsize=4096)(self._kernel_at)
+        self._cached_move = functools.lru_cache(maxsize=4096)(self._move)
         self._rotations: dict[tuple[float, float], Tensor] = {}
         self._marginals: dict[float, LinearSDE] = {}
         ends = self.kernel(torch.tensor([self.t_min, self.horizon], dtype=torch.float64))
@@ -154,11 +158,14 @@ class LinearSDE:
         initial = torch.zeros_like(self.initial) if driven else self.initial
         return _stack([law.factor for law in self._exact(self.elapsed(t), initial)])
 
-    def kernel(self, t: Tensor | float) -> Kernel:
-        """The kernel at times (B,), or at one time (B = 1; cached)."""
+    def kernel(self, t: Tensor | float, device: torch.device | str = "cpu") -> Kernel:
+        """The kernel at times (B,) on the CPU, or at one time (B = 1; cached), as tensors of a device."""
         if not isinstance(t, Tensor):
-            return self._cached_kernel(t)
-        return self._kernel(self.elapsed(t))
+            return self._cached_kernel(t, device)
+        return self._kernel(self.elapsed(t)).to(device)
+
+    def _kernel_at(self, t: float, device: torch.device | str) -> Kernel:
+        return self.kernel(torch.tensor([t], dtype=torch.float64), device)
 
     def _kernel(self, tau: Tensor) -> Kernel:
         transition, *others = (_stack(list(tables)) for tables in zip(*self._exact(tau, self.initial), strict=True))
@@ -244,6 +251,18 @@ class LinearSDE:
         """
         turn = self.rotation(t0, t1) if t0 < t1 else self.rotation(t1, t0).mT
         return self.kernel(t1).factor[0] @ turn @ self.kernel(t0).inverse[0]
+
+    def move(self, t0: float, t1: float, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Ψ (n, n) and s (n,) of u(t1) = Ψ u(t0) + s q_0 under the same ODE, as tensors of a device; cached."""
+        return self._cached_move(t0, t1, device)
+
+    def _move(self, t0: float, t1: float, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        psi = self.flow(t0, t1)
+        shift = self.kernel(t1).mean_coef[0] - psi @ self.kernel(t0).mean_coef[0]
+        if torch.device(device) == psi.device:
+            return psi, shift
+        packed = torch.cat([psi, shift[None]]).to(device, non_blocking=True)
+        return packed[:-1], packed[-1]
 
     def rotation(self, t0: float, t1: float) -> Tensor:
         """Q of ``flow`` from t0 to t1 ≥ t0, (n, n); cached.

@@ -15,7 +15,7 @@ from mibench.diffusion.process import LinearSDE
 from mibench.errors import Diverged
 from mibench.kinds import Grid, Method
 
-__all__ = ["check_finite", "extrapolate", "integrate", "sample", "time_grid"]
+__all__ = ["FiniteCheck", "check_finite", "extrapolate", "integrate", "sample", "time_grid"]
 
 Noise = Callable[..., Tensor]
 
@@ -84,7 +84,7 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
     if not inside or not all(a > b for a, b in itertools.pairwise(times)):
         raise ValueError("times must descend, from the horizon at most, and stay above 0")
     log_snr = model.process.kernel(torch.tensor(times, dtype=torch.float64)).log_snr.tolist()
-    before = None
+    before, finite = None, FiniteCheck()
     for k, (t, after) in enumerate(itertools.pairwise(times)):
         if method == "euler-maruyama":
             u = _euler_maruyama(model, u, t, after, noise)
@@ -94,10 +94,29 @@ def integrate(model: Model, u: Tensor, times: list[float], method: Method, noise
             x0 = model.predict_x0(u, model.eps(u, t), t)
             ahead = extrapolate(x0, before, log_snr, k) if method == "multistep" else x0
             u, before = model.step(u, ahead, t, after), x0
-        check_finite(u, after)
+        finite.add(u, after)
     x0 = model.predict_x0(u, model.eps(u, times[-1]), times[-1])
-    check_finite(x0, times[-1])
+    finite.add(x0, times[-1])
+    finite.finish()
     return x0, u
+
+
+class FiniteCheck:
+    """Finds where states leave the finite numbers, at the end: a look at each step would wait for the device."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, Tensor]] = []
+
+    def add(self, values: Tensor, t: float) -> None:
+        """Take note of ``values`` (B, …) at a time."""
+        self._seen.append((t, values.flatten(1).isfinite().all(1)))
+
+    def finish(self) -> None:
+        """Raise Diverged for the first time at which a row was not finite, naming the first such row by its index."""
+        finite = torch.stack([rows for _, rows in self._seen])
+        if not finite.all():
+            k = int((~finite.all(1)).nonzero()[0, 0])
+            raise Diverged(int((~finite[k]).nonzero()[0, 0]), self._seen[k][0])
 
 
 def check_finite(values: Tensor, t: float, offset: int = 0) -> None:
@@ -116,7 +135,7 @@ def _euler_maruyama(model: Model, u: Tensor, t: float, after: float, noise: Nois
     process = model.process
     start, end = process.elapsed(torch.tensor([t, after], dtype=torch.float64)).tolist()
     h, strength = start - end, process.G[-1].item()
-    moved: Tensor = u - h * torch.einsum("ij,bj...->bi...", process.F.to(u), u)
+    moved: Tensor = u - h * torch.einsum("ij,bj...->bi...", process.F.to(u, non_blocking=True), u)
     moved[:, -1] += h * strength**2 * _score(model, u, t) + h**0.5 * strength * noise(*u[:, -1].shape)
     return moved
 
@@ -130,7 +149,8 @@ def _sscs(model: Model, u: Tensor, t: float, after: float, noise: Noise) -> Tens
 
     def linear(u: Tensor, span: float) -> Tensor:
         law = exact(tuple(map(tuple, drift.tolist())), tuple(process.G.tolist()), (0.0,) * process.order, span)
-        E, L = (torch.tensor(m, dtype=u.dtype, device=u.device) for m in (law.transition, law.factor))
+        both = torch.tensor((law.transition, law.factor), dtype=u.dtype)
+        E, L = both.to(u.device, non_blocking=True)
         moved: Tensor = torch.einsum("ij,bj...->bi...", E, u) + torch.einsum("ij,bj...->bi...", L, noise(*u.shape))
         return moved
 
@@ -166,7 +186,7 @@ def sample(
     process = model.process
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(model.device)
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(model.device, non_blocking=True)
 
     u = noise(count, *model.state_shape)
     u = u * process.prior.sqrt().to(model.device).view(-1, *[1] * len(model.shape))
