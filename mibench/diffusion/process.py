@@ -62,7 +62,7 @@ class Kernel:
         if torch.device(device) == self.factor.device:
             return self
         packed = torch.cat([part.flatten() for part in parts]).to(device, non_blocking=True)
-        moved = packed.split([part.numel() for part in parts])
+        moved = torch.split(packed, [part.numel() for part in parts])
         return Kernel(*(there.view(part.shape) for there, part in zip(moved, parts, strict=True)))
 
 
