@@ -21,7 +21,7 @@ from pydantic.errors import PydanticUserError
 
 from mibench import hookspecs
 from mibench.components import Attack, Component, Dataset
-from mibench.defenses import Defense
+from mibench.defenses import STAGES, Defense
 from mibench.errors import UsageError
 from mibench.files import sha256
 from mibench.kinds import Access
@@ -115,6 +115,8 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
             yield f"{title} has the method {old}(), which no training calls", f"implement {new}(); see docs/plugins.md"
     if kind == "measure" and getattr(cls, "stage", None) not in get_args(Stage):
         yield f"{title} has no sound `stage`", f"set `stage` to one of {', '.join(get_args(Stage))}"
+    if kind == "measure" and not any(hasattr(Measure, stage) and cls.changes(stage) for stage in STAGES):
+        yield f"{title} changes nothing", "implement one of the stages of mibench.Measure, such as vary()"
     if kind == "dataset" and not _complete(getattr(cls, "modality", None)):
         yield f"{title} has no sound `modality`", "set a mibench.Modality such as mibench.IMAGE, with a space"
     if not isinstance(cls.paper, str):

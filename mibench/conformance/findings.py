@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 from mibench.components import Component
 from mibench.conformance.attack import check_exact, check_fresh, check_points
+from mibench.conformance.claim import check_claim
 from mibench.conformance.dataset import check_pool, check_split
 from mibench.conformance.defense import check_loss, check_process, check_release, check_training
-from mibench.conformance.measure import check_measured_loss, check_measured_release, check_measured_training
+from mibench.conformance.measure import (
+    check_measured_claim,
+    check_measured_loss,
+    check_measured_release,
+    check_measured_training,
+    check_members_apart,
+)
 from mibench.conformance.options import check_options
 from mibench.errors import MibenchError, one_line
 from mibench.evaluate.isolation import isolated
@@ -29,9 +36,12 @@ CHECKS: dict[str, dict[str, Check]] = {
         "loss": check_loss,
         "training": check_training,
         "release": check_release,
+        "claim": lambda defense, registry: check_claim(defense),
     },
     "measure": {
         "options": check_options,
+        "members apart": check_members_apart,
+        "claim": check_measured_claim,
         "loss": check_measured_loss,
         "training": check_measured_training,
         "release": check_measured_release,

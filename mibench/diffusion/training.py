@@ -29,6 +29,8 @@ class Objective(Protocol):
 
     def rows(self, size: int, recipe: Recipe, generator: torch.Generator) -> Tensor: ...
 
+    def changes(self, stage: str) -> bool: ...
+
     def vary(self, x: Tensor, generator: torch.Generator) -> Tensor: ...
 
     def losses(self, model: Model, batch: NoisedBatch) -> Tensor: ...
@@ -110,15 +112,24 @@ class SingleTrainer:
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=self._dropout)))
             return self.objective.step(self, optimizer)
 
-    def batch(self, draws: int = 1) -> NoisedBatch:
-        """The members of this step with noise; each stands ``draws`` times in a row, with times and noise of its own."""
+    def batch(self, draws: int = 1, apart: bool = False) -> NoisedBatch:
+        """The members of this step with noise.
+
+        Args:
+            draws: how often each stands in it, in a row, with times and noise of its own.
+            apart: whether ``vary`` is given one member at a time, so that none can leave a trace in another's states.
+        """
         device, objective = self.model.device, self.objective
         rows = objective.rows(self.size, self.recipe, self.generator)
         if draws > 1:
             rows = rows.repeat_interleave(draws)
         times = torch.randint(TIMES, (len(rows),), generator=self.generator, device=device)
         members = self.pool.batch(rows, self.pool.draw_augmentation(len(rows), self.generator))
-        members = objective.vary(members, self.generator)
+        if apart and objective.changes("vary"):
+            each = [objective.vary(copies, self.generator) for copies in torch.split(members, draws)]
+            members = torch.cat(each) if each else members
+        else:
+            members = objective.vary(members, self.generator)
         eps = torch.randn(len(rows), *self.model.state_shape, generator=self.generator, device=device).double()
         kernel = self.table.take(times)
         return NoisedBatch(noised(members, kernel, eps), eps[:, -1], kernel, rows, self.teachers)

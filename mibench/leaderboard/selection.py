@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mibench.components import Dataset
+from mibench.defenses import Defense
 from mibench.names import split_list, split_plus
 from mibench.recipe import Recipe
 from mibench.results.folder import UTILITY
@@ -83,7 +85,7 @@ class Selection:
 def select(suite: Suite, found: list[tuple[Path, Record]], known: Known) -> Selection:
     """Choose among all records of a suite's folder, each with its path."""
     records = [record for _, record in found]
-    chosen = Selection(_as_labelled(suite, records), known.among(records))
+    chosen = Selection(_as_labelled(suite, records, known), known.among(records))
     for path, record in found:
         if reason := _not_asked_for(chosen, record):
             chosen.excluded[reason] += 1
@@ -107,11 +109,21 @@ def _not_asked_for(chosen: Selection, record: Record) -> str | None:
         own = dataset.recipe if isinstance(dataset, Dataset) else {}
         if not _agrees(recipe, own | suite.recipe.get(cell.dataset.name, {})):
             return "another recipe"
-        if cell.checkpoint not in (0, *checkpoint_steps(suite, recipe.get("steps", 0))):
+        if cell.checkpoint not in (0, *checkpoint_steps(suite, _steps(chosen, record))):
             return "another checkpoint"
     if cell.utility not in (None, suite.utility.model_dump(mode="json")):
         return "another measure of utility"
     return None
+
+
+def _steps(chosen: Selection, record: Record) -> int:
+    """How many steps the training of a record's model has; those of its recipe where its defense is not at hand."""
+    recipe = record.cell.recipe or {}
+    defense = chosen.known.component("defense", record.labels["defense"])
+    if isinstance(defense, Defense):
+        with suppress(ValidationError):
+            return defense.adapt_recipe(Recipe(**recipe)).steps
+    return int(recipe.get("steps", 0))
 
 
 def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -122,8 +134,8 @@ def _agrees(recipe: dict[str, Any], asked: dict[str, Any]) -> bool:
         return False
 
 
-def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
-    """The suite with its names as the records write them: the order of options does not matter."""
+def _as_labelled(suite: Suite, records: list[Record], known: Known) -> Suite:
+    """The suite with its names as records write them: by the components at hand, else up to the order of options."""
 
     def parts(text: str) -> tuple[str, frozenset[tuple[str, frozenset[str]]]]:
         first, *others = (part.partition(":") for part in split_plus(text))
@@ -133,7 +145,9 @@ def _as_labelled(suite: Suite, records: list[Record]) -> Suite:
     changes: dict[str, Any] = {}
     for kind, lists in (("dataset", ["datasets"]), ("defense", ["defenses"]), ("attack", ["attacks", "blind"])):
         labels = {parts(record.labels[kind]): record.labels[kind] for record in records}
-        changes |= {names: [labels.get(parts(text), text) for text in getattr(suite, names)] for names in lists}
+        for names in lists:
+            found = [(text, known.component(kind, text)) for text in getattr(suite, names)]
+            changes[names] = [one.label if one else labels.get(parts(text), text) for text, one in found]
     if suite.baseline in suite.defenses:
         changes["baseline"] = changes["defenses"][suite.defenses.index(suite.baseline)]
     return suite.model_copy(update=changes)

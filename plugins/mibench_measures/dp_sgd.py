@@ -89,7 +89,7 @@ class DPSGD(Measure):
 
     def step(self, inner: Defense, training: SingleTrainer, optimizer: torch.optim.Optimizer) -> Tensor:
         """1607.00133, algorithm 1, with Adam: the noisy sum over the members that are expected in a step; none may come."""
-        batch, recipe = training.batch(self.draws), training.recipe
+        batch, recipe = training.batch(self.draws, apart=True), training.recipe
         count = len(batch.rows) // self.draws
         parts = (batch.u, batch.target, batch.rows, *vars(batch.kernel).values())
         inputs = [part.reshape(count, self.draws, *part.shape[1:]) for part in parts]

@@ -25,6 +25,12 @@ class Wrong(Dataset):
     def pool(self, generator):
         return torch.randn(1500, 2, generator=generator)
 """
+MEASURE = """
+class Wrong(Measure):
+    "A measure."
+    name = "wrong"
+    stage = "data"
+"""
 RETURN = 'return {"x": scores}'
 DRAW = "return torch.randn(1500, 2, generator=generator)"
 
@@ -40,6 +46,44 @@ def process(line):
 
 
 WRONG = {
+    "a measure that changes nothing": (MEASURE, "plugin", "changes nothing"),
+    "a measure without a stage": (
+        f"{MEASURE}\n    def vary(self, x, generator):\n        return x\n".replace('stage = "data"', ""),
+        "plugin",
+        "has no sound `stage`",
+    ),
+    "a measure that mixes what a step sees": (
+        f"{MEASURE}\n    def vary(self, x, generator):\n        return 0.5 * x + 0.5 * x.mean(0)\n",
+        "measure",
+        "its vary() changes what a step takes from others",
+    ),
+    "a measure that mixes losses": (
+        f"{MEASURE}\n    def reduce(self, inner, losses):\n        return losses.square().mean()\n",
+        "measure",
+        "its reduce() changes what a step takes from others",
+    ),
+    "a measure that picks members by others": (
+        f"{MEASURE}\n    def select(self, inner, members):\n"
+        "        near = torch.cdist(members.flatten(1), members.flatten(1)).tril(-1) + torch.ones(20, 20).triu()\n"
+        "        return (near.amin(1) > 0).nonzero()[:, 0]\n",
+        "measure",
+        "its select() changes what a step takes from others",
+    ),
+    "a claim without a step": (
+        f"{MEASURE}\n    def vary(self, x, generator):\n        return -x\n\n"
+        "    def claim(self, inner, members, recipe, steps):\n"
+        "        return Claim.of(noise=5, rate=0.5, steps=steps or recipe.steps, delta=1e-5, clip=1)\n",
+        "measure",
+        "it claims privacy, but trains by the usual step",
+    ),
+    "a claim of other numbers": (
+        f"{DEFENSE}\n    def step(self, training, optimizer):\n        return super().step(training, optimizer)\n\n"
+        "    def claim(self, members, recipe, steps=None):\n"
+        "        return Claim(epsilon=0.1, delta=1e-5, noise=1, rate=0.5, steps=steps or recipe.steps, clip=1, draws=1,"
+        " accountant='mine')\n",
+        "defense",
+        "it claims ε = 0.1, but its noise, rate, steps and δ give",
+    ),
     "prior": (process("sde.prior = sde.prior * 2"), "defense", "the prior has 2"),
     "kernels": (process("sde.initial[0] = torch.nan; sde._cached_kernel.cache_clear()"), "defense", "· process: "),
     "losses of another batch": (
@@ -179,7 +223,7 @@ HEAD = """
 import torch
 from pydantic import Field, PrivateAttr
 
-from mibench import POINTS, Attack, Dataset, Model, hookimpl
+from mibench import POINTS, Attack, Claim, Dataset, Measure, Model, hookimpl
 from mibench_defenses import VP
 """
 
@@ -188,7 +232,7 @@ def plugin(source):
     """The file of a plugin that offers one class ``Wrong``."""
     kind = next(
         kind
-        for kind, base in (("attack", "Attack"), ("dataset", "Dataset"), ("defense", "VP"))
+        for kind, base in (("attack", "Attack"), ("dataset", "Dataset"), ("defense", "VP"), ("measure", "Measure"))
         if f"({base})" in source
     )
     return f"{HEAD}\n{source}\n\n@hookimpl\ndef mibench_{kind}s():\n    return [Wrong]\n"

@@ -107,6 +107,23 @@ def test_an_empty_batch_steps(digits: Split, monkeypatch: pytest.MonkeyPatch) ->
     assert loss.item() == 0 and gradient(task).norm() > 0
 
 
+def test_no_member_leaves_a_trace_in_the_states_of_another(digits: Split) -> None:
+    """A measure that mixes its batch without saying so is given one member at a time."""
+
+    class Mixing(Measure):
+        """Adds the mean of what it is given."""
+
+        name = "mixing"
+        stage = "data"
+
+        def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:
+            assert x.shape[0] == 4 and (x == x[:1]).all()
+            return x + x.mean(0)
+
+    task = training(measured(VP(), [Mixing(), DPSGD(noise=1.0, draws=4)]), digits, MLP)
+    task.step(Silent(task.parameters.values()))
+
+
 class Interrupted(Exception):
     pass
 
