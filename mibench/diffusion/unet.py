@@ -70,7 +70,7 @@ class UNet(nn.Module):
         folded = [side // size.fold for side in self.padded]
         levels = range(len(size.channels))
         self.places = nn.Parameter(0.02 * torch.randn(1, PLACES, *folded))
-        self.network = _diffusers("models").UNet2DModel(
+        self.network = _diffusers("models", "UNet2DModel")(
             in_channels=blocks * channels * size.fold**2 + PLACES,
             out_channels=channels * size.fold**2,
             block_out_channels=size.channels,
@@ -85,7 +85,7 @@ class UNet(nn.Module):
             if (
                 type(layer).__name__ == "Attention"
             ):  # plain products: gradients that repeat bit for bit, and vmap follows
-                layer.set_processor(_diffusers("models.attention_processor").AttnProcessor())
+                layer.set_processor(_diffusers("models.attention_processor", "AttnProcessor")())
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
         """(B, blocks, C, H, W) and (B,) → (B, C, H, W)."""
@@ -99,9 +99,9 @@ class UNet(nn.Module):
         return answer[..., :height, :width]
 
 
-def _diffusers(module: str) -> Any:
+def _diffusers(module: str, name: str) -> Any:
     try:
-        return import_module(f"diffusers.{module}")
+        return getattr(import_module(f"diffusers.{module}"), name)
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise MibenchError(f"the U-Net needs diffusers ({reason[:120]}): pip install 'mibench[unet]'") from None
