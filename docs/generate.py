@@ -243,7 +243,8 @@ def measure_table() -> str:
         if not cls.__module__.startswith("mibench_measures."):
             continue
         measure = cls()
-        options = ", ".join(f"`{option}={getattr(measure, option)}`" for option in cls.model_fields)
+        values = {option: getattr(measure, option) for option in cls.model_fields}
+        options = ", ".join(f"`{option}={'none' if value is None else value}`" for option, value in values.items())
         adversaries = ", ".join(f"`{attack}`" for attack in measure.adaptive)
         rows.append([f"`{name}`", measure.stage, cls.summary(), options, adversaries, measure.paper])
     return markdown_table(["measure", "stage", "what it does", "options", "adversary", "source"], rows)

@@ -27,7 +27,7 @@ FEWEST_CANARIES = 20
 
 
 class Component(BaseModel):
-    """What datasets, defenses and attacks share.
+    """What datasets, defenses, measures and attacks share.
 
     Attributes:
         name: lower-case letters, digits and dashes, beginning with a letter.
@@ -56,9 +56,7 @@ class Component(BaseModel):
         if self.shorthand:
             head += str(getattr(self, self.shorthand))
             options.pop(self.shorthand, None)
-        text = ",".join(
-            f"{k}={str(list(v)).replace(' ', '') if isinstance(v, tuple) else v}" for k, v in options.items()
-        )
+        text = ",".join(f"{key}={_written(value)}" for key, value in options.items())
         return f"{head}:{text}" if text else head
 
     def parts(self) -> list[Component]:
@@ -69,6 +67,13 @@ class Component(BaseModel):
     def spec(self) -> dict[str, Any]:
         """Name, version and every option: what identifies this component in keys and records."""
         return {"name": self.name, "version": self.version, "options": self.model_dump(mode="json")}
+
+
+def _written(value: Any) -> str:
+    """The value of an option as it is written after the name of a component."""
+    if value is None:
+        return "none"
+    return str(list(value)).replace(" ", "") if isinstance(value, tuple) else str(value)
 
 
 class Dataset(Component):

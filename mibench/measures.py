@@ -35,7 +35,7 @@ class Measure(Component):
 
     Attributes:
         stage: measures apply in the order of ``Stage``, then by name, however they are written.
-        mixes: whether the step's gradient is no sum over members any more, so that DP-SGD cannot clip each member's.
+        mixes: whether with it the step's gradient is no sum over members, each by itself, which DP-SGD needs.
         adaptive: the attacks of those who know of this measure, by name or label, such as ``("averaged",)``. A board marks
             a defense with † until it has met one of them.
     """
@@ -230,7 +230,7 @@ def measured(defense: Defense, measures: Sequence[Measure]) -> Defense:
     """A defense with measures; their order is theirs, so that one training has one label and one key.
 
     Raises:
-        UsageError: for a measure twice, two that make the step, or one that mixes members beside one that makes the step.
+        UsageError: for a measure twice, two that make the step, or one that ``mixes`` beside one that makes the step.
     """
     order = get_args(Stage)
     for measure in sorted(measures, key=lambda one: (order.index(one.stage), one.name)):
@@ -254,6 +254,6 @@ def _check_together(defense: Defense, measure: Measure) -> None:
     mixing = [one.name for one in (*others, measure) if one.mixes]
     if makers and mixing:
         raise UsageError(
-            f"{where}: {mixing[0]!r} mixes members, so that no gradient is one member's, which {makers[0].name!r} needs; "
-            "leave one out"
+            f"{where}: with {mixing[0]!r} the step's gradient is no sum over members, each by itself, "
+            f"which {makers[0].name!r} needs; leave one out"
         )

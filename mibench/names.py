@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,21 +36,27 @@ SAID = {
     "float_parsing": "must be a number",
     "finite_number": "must be finite",
     "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "literal_error": "must be {expected}",
     "too_short": "must have {min_length} or more entries",
     "missing": "is missing",
 }
 """What is said of a value in the place of pydantic's words, by the type of its error."""
 
+BEHIND = {"defense": "measure", "attack": "wrapper"}
+"""What can stand behind a +, by the kind of what stands before it."""
+
 
 def did_you_mean(wrong: str, known: Iterable[str], broken: str = "") -> str:
-    """Say "; did you mean 'x'?" where a known name is close, else what is broken, else the known names if a line holds them.
+    """Say "; did you mean 'x'?" where a name begins so or is close, else what is broken, else all names if a line holds them.
 
     Args:
         broken: ``Registry.broken()``, where the name may be that of a component which could not be loaded.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(wrong.lower(), names, n=1)
+    longer = [name for name in names if len(wrong) > 1 and name.startswith(wrong.lower())]
+    close = sorted(longer, key=len) or difflib.get_close_matches(wrong.lower(), names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     if broken:
@@ -125,18 +131,26 @@ def build(registry: Registry, kind: str, text: str) -> Component:
         kind: "dataset", "defense", "measure" or "attack".
         text: ``name``, or ``name`` and digits for its shorthand option, then ``:option=value,…``. After an attack any number
             of ``+wrapper:option=value,…`` (see ``Attack.wraps``), after a defense of ``+measure:option=value,…``.
+            The value ``none`` stands for None.
 
     Raises:
         UsageError: for an unknown name, an unknown option or a value out of range.
     """
     first, *others = split_plus(text)
+    where = f"{kind} {text.strip()!r}"
+    if others and not first:
+        raise UsageError(f"{where}: a + without {'an attack' if kind == 'attack' else 'a defense'} before it")
+    if kind in BEHIND and any(part.endswith("+") for part in (first, *others)):
+        raise UsageError(f"{where}: a + without a {BEHIND[kind]} behind it")
     component = _single(registry, kind, first)
     if isinstance(component, Defense):
-        return measured(component, [_measure(registry, other, f"defense {text.strip()!r}") for other in others])
+        return measured(component, [_measure(registry, other, where) for other in others])
+    if others and kind == "measure":
+        raise UsageError(f"{where}: measures come after a defense: vp+{text.strip()}")
     if others and kind != "attack":
-        raise UsageError(f"{kind} {text.strip()!r}: only a defense and an attack can be followed by +")
+        raise UsageError(f"{where}: only a defense and an attack can be followed by +")
     for other in others:
-        component = _wrapped(registry, component, other, f"attack {text.strip()!r}")
+        component = _wrapped(registry, component, other, where)
     return component
 
 
@@ -169,7 +183,7 @@ def _wrapped(registry: Registry, base: Component, text: str, where: str) -> Comp
     given = options(tail, where)
     if "base" in given:
         raise UsageError(f"{where}: the base of {head!r} is what stands before the +")
-    return validated(known[head], {**given, "base": base}, where)
+    return validated(known[head], {**_with_none(known[head], given), "base": base}, where)
 
 
 def _single(registry: Registry, kind: str, text: str) -> Component:
@@ -197,4 +211,11 @@ def _single(registry: Registry, kind: str, text: str) -> Component:
             raise UsageError(f"{where}: a name has no comma and no space; give one {kind} here")
         examples = [f"{c.name}{c().model_dump()[c.shorthand]}" for c in known.values() if c.shorthand]
         raise UsageError(f"unknown {kind} {head!r}{did_you_mean(head, [*known, *examples], registry.broken())}")
-    return validated(cls, given, where)
+    return validated(cls, _with_none(cls, given), where)
+
+
+def _with_none(cls: type[Component], given: dict[str, Any]) -> dict[str, Any]:
+    """The options, with None for the word "none" where an option's type allows it."""
+    fields = cls.model_fields
+    empty = {key for key in given if key in fields and type(None) in get_args(fields[key].annotation)}
+    return {key: None if key in empty and str(value).lower() == "none" else value for key, value in given.items()}

@@ -172,6 +172,21 @@ def test_ls_of_one_component_shows_types_choices_and_ranges(cli):
     assert "list, each number, > 0, ≤ 1" in cli("ls", "pia")[1]
 
 
+def test_ls_of_names_joined_by_plus_shows_each(cli):
+    def shown(text):
+        code, out, _ = cli("ls", text, "--json")
+        assert code == 0
+        return {kind: [one["name"] for one in ones] for kind, ones in json.loads(out).items()}
+
+    assert shown("vp+dropout+augment") == {"defenses": ["vp"], "measures": ["augment", "dropout"]}
+    assert shown("loss+averaged") == {"attacks": ["loss", "averaged"]}
+    assert shown("averaged") == {"attacks": ["averaged"]}
+    code, out, _ = cli("ls", "hold3+dp-sgd:learning_rate=none")
+    assert code == 0 and "  hold (" in out and "number, > 0, ≤ 1 or none" in out and "default none" in out
+    assert "measures come after a defense: vp+dropout+x" in cli("ls", "dropout+x")[2]
+    assert "no dataset, defense, measure or attack 'measure'" in cli("ls", "measure")[2]
+
+
 def test_ls_of_an_option_that_json_cannot_say(cli, tmp_path):
     plugin = tmp_path / "odd.py"
     plugin.write_text(

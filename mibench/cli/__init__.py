@@ -20,7 +20,7 @@ COMMANDS = {
     "log": "print the output of the job that ran a cell, with the traceback of an error",
     "ls": "list all datasets, defenses, measures and attacks, or all about one of them",
     "plugins": "list all plugins and the problems of broken ones",
-    "check": "run the conformance tests on the datasets, defenses and attacks of a package or file",
+    "check": "run the conformance tests on the datasets, defenses, measures and attacks of a package or file",
     "leaderboard": "write the README.md of a suite from its records; --check only compares",
     "export": "write the figures of all records of suites as one table: CSV, JSON or Parquet",
     "upgrade": "recompute the figures of records with older metrics from the ranks in them",

@@ -20,14 +20,16 @@ __all__ = ["arguments", "main"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     parser.add_argument(
-        "what", nargs="?", help="datasets, defenses, measures, attacks, or the name of one (default: all)"
+        "what",
+        nargs="?",
+        help="datasets, defenses, measures, attacks, or the name of one, such as vp+dropout (default: all)",
     )
     add_json(parser)
     add_plugins(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """List components with summary, source and options; of a single one with types and ranges."""
+    """List components with summary, source and options; those of a name with types and ranges."""
     from mibench.plugins import load
 
     registry = load(tuple(args.plugin))
@@ -51,27 +53,32 @@ def _chosen(registry: Registry, what: str | None) -> dict[str, list[type[Compone
     Raises:
         UsageError: where it is neither a kind nor a name, or its options are wrong.
     """
-    from mibench.names import build, did_you_mean
+    from mibench.names import build, did_you_mean, split_plus
 
     known = registry.components
     kinds = {f"{kind}s": kind for kind in known}
     if what is None or what in kinds:
         return {kind: list(known[kind].values()) for kind in known if what in (None, f"{kind}s")}
-    found: dict[str, list[type[Component]]] = {}
+    found: list[type[Component]] = []
     near: list[UsageError] = []
     for kind, named in known.items():
         try:
-            found[kind] = [type(build(registry, kind, what))]
+            parts = build(registry, kind, what).parts()
         except UsageError as error:
             near += [error] if what.startswith(tuple(named)) else []
+            continue
+        if len(split_plus(what)) == 1:
+            parts = parts[:1]  # not what a wrapper wraps by default
+        found += [type(part) for part in (reversed(parts) if kind == "attack" else parts)]
     if not found and near:
         raise near[0]
     if not found:
         names = [*kinds, *(name for named in known.values() for name in named)]
         raise UsageError(
-            f"there is no dataset, defense or attack {what!r}{did_you_mean(what, names, registry.broken())}"
+            f"there is no dataset, defense, measure or attack {what!r}{did_you_mean(what, names, registry.broken())}"
         )
-    return found
+    shown = {kind: [cls for cls in dict.fromkeys(found) if cls in named.values()] for kind, named in known.items()}
+    return {kind: classes for kind, classes in shown.items() if classes}
 
 
 def _facts(registry: Registry, cls: type[Component]) -> dict[str, Any]:
@@ -128,6 +135,8 @@ def _print(facts: dict[str, Any], in_full: bool) -> None:
 
 def _shown(value: Any) -> str:
     """A default as it is written on the command line."""
+    if value is None:
+        return "none"
     return str(value).replace(" ", "") if isinstance(value, list) else str(value)
 
 

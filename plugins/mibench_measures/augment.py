@@ -23,9 +23,8 @@ class Augment(Measure):
     def check(self, inner: Defense, dataset: Dataset, recipe: Recipe) -> None:
         """Only images."""
         if not dataset.modality.images:
-            raise UsageError(
-                f"augment is for images; dataset {dataset.label} has {dataset.modality.name}: leave augment out"
-            )
+            kind = dataset.modality.name
+            raise UsageError(f"augment is for images; dataset {dataset.label} is of kind {kind!r}: leave augment out")
 
     def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Shift with the edges reflected, flip, then cutout, of images (B, C, H, W)."""

@@ -22,8 +22,9 @@ class SpecAugment(Measure):
     def check(self, inner: Defense, dataset: Dataset, recipe: Recipe) -> None:
         """Only mels."""
         if dataset.modality is not MEL:
+            kind = dataset.modality.name
             raise UsageError(
-                f"spec-augment is for mels; dataset {dataset.label} has {dataset.modality.name}: leave spec-augment out"
+                f"spec-augment is for mels; dataset {dataset.label} is of kind {kind!r}: leave spec-augment out"
             )
 
     def vary(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -41,6 +41,16 @@ def test_every_order_is_one_training() -> None:
     assert cell("hold3").model_key != cells[0].model_key != cell("hold3+jitter+dropout:p=0.3+early").model_key
 
 
+@pytest.mark.parametrize("word", ["none", "None", "NONE"])
+def test_the_word_none_stands_for_none(word: str) -> None:
+    built = defense(f"vp+dp-sgd:epsilon={word},noise=2,learning_rate={word},batch={word}")
+    assert built.label == "vp+dp-sgd:noise=2.0,learning_rate=none"
+    assert built == defense(built.label)
+    assert isinstance(built, MeasuredDefense)
+    assert built.measure.model_dump()["learning_rate"] is None
+    assert built.adapt_recipe(RECIPE).learning_rate == RECIPE.learning_rate
+
+
 def test_options_that_equal_their_default_are_not_in_the_name() -> None:
     assert cell("vp+dropout:p=0.1").labels == cell("vp+dropout").labels
     assert cell("vp+dropout:p=0.1").model_key == cell("vp+dropout").model_key
@@ -60,10 +70,20 @@ def test_the_spec_of_a_defense_is_as_it_was() -> None:
         ("vp+dropout+early+dropout:p=0.2", "the measure 'dropout' is given twice"),
         ("vp+dropuot", "unknown measure 'dropuot'; did you mean 'dropout'"),
         ("vp+dropout:p=1", "p: must be below 1"),
-        ("vp+mixup+dp-sgd", "'mixup' mixes members, so that no gradient is one member's, which 'dp-sgd' needs"),
-        ("vp+flood+dp-sgd", "'flood' mixes members"),
-        ("vp+distill+dp-sgd", "'distill' mixes members"),
-        ("vp+", "unknown defense"),
+        (
+            "vp+mixup+dp-sgd",
+            "with 'mixup' the step's gradient is no sum over members, each by itself, which 'dp-sgd' needs",
+        ),
+        ("vp+flood+dp-sgd", "with 'flood' the step's gradient is no sum over members"),
+        ("vp+distill+dp-sgd", "with 'distill' the step's gradient is no sum over members"),
+        ("vp+", "defense 'vp+': a + without a measure behind it"),
+        ("vp+ ", "a + without a measure behind it"),
+        ("vp++dropout", "a + without a measure behind it"),
+        ("vp+dropout+", "a + without a measure behind it"),
+        ("+dropout", "defense '+dropout': a + without a defense before it"),
+        ("vp+dp-sgd:eps=3", "unknown option 'eps'; did you mean 'epsilon'?"),
+        ("vp+augment:flip=perhaps", "flip: must be true or false, got 'perhaps'"),
+        ("vp+dp-sgd:clip=none", "clip: must be a number, got 'none'"),
     ],
 )
 def test_what_cannot_be_composed_gets_one_line(text: str, words: str) -> None:

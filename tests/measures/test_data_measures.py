@@ -131,9 +131,9 @@ def test_other_data_are_refused():
     recipe = Recipe()
     Augment().check(VP(), Digits(), recipe)
     SpecAugment().check(VP(), Speech(), recipe)
-    with pytest.raises(UsageError, match="augment is for images; dataset swiss-roll has points"):
+    with pytest.raises(UsageError, match="augment is for images; dataset swiss-roll is of kind 'points'"):
         Augment().check(VP(), SwissRoll(), recipe)
-    with pytest.raises(UsageError, match="spec-augment is for mels; dataset digits has image"):
+    with pytest.raises(UsageError, match="spec-augment is for mels; dataset digits is of kind 'image'"):
         SpecAugment().check(VP(), Digits(), recipe)
     with pytest.raises(UsageError, match="shift 6 moves images of 6 × 7 pixels away"):
         Augment(shift=6).vary(images(2), seeded())
