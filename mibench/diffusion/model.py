@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mibench.diffusion.denoisers import Denoiser, NetworkDenoiser
+from mibench.diffusion.memory import bytes_held
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.errors import MibenchError, NotApplicable
 from mibench.kinds import Access
@@ -22,6 +23,7 @@ __all__ = ["Cost", "EvaluationCache", "Model", "network_of"]
 
 LEVELS = get_args(Access)
 AT_ONCE = 1 << 21  # numbers of a batch that go through a network at a time, where nothing is differentiated
+HELD = 1 << 33  # bytes that autograd may keep of a batch, where it is differentiated
 
 
 @dataclass
@@ -100,6 +102,7 @@ class Model:
         self.cache = cache
         self.cost = Cost()
         self._denoiser = denoiser
+        self._held: dict[Denoiser, int] = {}
         self._access: Access = "weights"
         self._who = ""
         kernel = process.kernel(process.t_min)
@@ -233,6 +236,13 @@ class Model:
             NotApplicable: where the denoiser's answers have no gradients.
         """
         self.require("gradients", "gradients")
+        parts = [self._eps_vjp(part, t, vectors) for part in torch.split(u, self._rows(u, t))]
+        if len(parts) == 1:
+            return parts[0]
+        answers, products = zip(*parts, strict=True)
+        return torch.cat(answers), torch.cat(products, dim=1)
+
+    def _eps_vjp(self, u: Tensor, t: float, vectors: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             u = u.detach().requires_grad_(True)
             eps = self.eps(u, t)
@@ -243,6 +253,14 @@ class Model:
                 (grad,) = torch.autograd.grad(eps, u, v.expand_as(eps), retain_graph=k + 1 < len(vectors))
                 products.append(grad[:, -1])
         return eps.detach(), torch.stack(products)
+
+    def _rows(self, u: Tensor, t: float) -> int:
+        """How many states may be differentiated at a time, so that autograd keeps at most ``HELD`` bytes."""
+        if not isinstance(self._denoiser, NetworkDenoiser) or len(u) < 2:
+            return max(1, len(u))
+        if self._denoiser not in self._held:
+            self._held[self._denoiser] = bytes_held(self._denoiser, u[:1], self.kernel(t))
+        return max(1, HELD // max(1, self._held[self._denoiser]))
 
     def predict_x0(self, u: Tensor, eps: Tensor, t: float) -> Tensor:
         """The estimate of q_0 that an ε_n stands for: [L⁻¹ (u − E[:, 0] q̂_0)]_n = ε_n, solved for q̂_0; (B, *item)."""
