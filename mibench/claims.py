@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import math
+from decimal import ROUND_CEILING, Context
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -69,6 +70,13 @@ class Claim(BaseModel):
             draws=draws,
             accountant=f"dp-accounting {importlib.metadata.version('dp-accounting')}, PLD",
         )
+
+    def __str__(self) -> str:
+        """(ε, δ) as boards write it, ε rounded up to three significant digits."""
+        if self.epsilon is None:
+            return f"no claim (ε above {LARGEST})"
+        epsilon = Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(self.epsilon))
+        return f"({float(epsilon):g}, {self.delta:.3g})"
 
     def after(self, steps: int) -> Self:
         """The claim of the same training after fewer steps, for a checkpoint."""

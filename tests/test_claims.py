@@ -123,3 +123,21 @@ def test_the_claim() -> None:
     for field, value in {"epsilon": 1001.0, "delta": 1.0, "noise": 0.0, "rate": 1.5, "steps": 0, "clip": 0.0}.items():
         with pytest.raises(ValidationError):
             Claim.model_validate(claim.model_dump() | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "words"),
+    [
+        (10.0, "(10, 1e-05)"),
+        (0.1, "(0.1, 1e-05)"),
+        (0.09995, "(0.1, 1e-05)"),
+        (9.9996, "(10, 1e-05)"),
+        (2.311, "(2.32, 1e-05)"),
+        (123.4, "(124, 1e-05)"),
+        (0.0, "(0, 1e-05)"),
+        (None, "no claim (ε above 1000)"),
+    ],
+)
+def test_a_claim_is_written_with_epsilon_rounded_up(epsilon: float | None, words: str) -> None:
+    made = Claim(epsilon=epsilon, delta=DELTA, noise=1, rate=0.1, steps=10, clip=1, draws=1, accountant="by hand")
+    assert str(made) == words

@@ -1,4 +1,4 @@
-"""The lines that ``mibench run`` prints for cells without a suite file: privacy, utility, cost."""
+"""The lines that ``mibench run`` prints for cells without a suite file: privacy, claim, utility, cost."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def print_summary(plan: Plan) -> None:
         if cell.attack is None:
             continue
         if record.attack is None:
-            print(f"{cell.title}: {record.headline()}")
+            print(f"{cell.title}: " + " · ".join([record.headline(), *_claim(record)]))
             continue
-        parts = [*_privacy(record), *_utility(utility.get(cell.model_key)), *_cost(record)]
+        parts = [*_privacy(record), *_claim(record), *_utility(utility.get(cell.model_key)), *_cost(record)]
         print(f"{cell.title}: " + " · ".join(parts))
 
 
@@ -37,6 +37,15 @@ def _privacy(record: Record) -> list[str]:
         span = f" [{rate.interval[0]:.2f}, {rate.interval[1]:.2f}]" if rate.interval else ""
         parts.append(f"TPR@{100 * fpr:g}%FPR {rate.value:.3f}{span}")
     return parts
+
+
+def _claim(record: Record) -> list[str]:
+    """The privacy that the defense claims of the training, with a warning where its δ promises no member anything."""
+    claim = record.model.claim
+    if claim is None or claim.epsilon is None:
+        return [str(claim)] if claim else []
+    large = record.split is not None and claim.delta >= 1 / record.split.members
+    return [f"claims {claim}" + ", whose δ is 1/members or more and allows it to give a member away" * large]
 
 
 def _utility(measured: UtilityMetrics | None) -> list[str]:

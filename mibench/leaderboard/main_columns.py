@@ -116,7 +116,7 @@ def _claimed(row: Row, found: dict[tuple[str, str], Claimed]) -> Entry:
     here = found.get((row.dataset, row.defense))
     if not here or here.claim.epsilon is None:
         return ("no claim",)
-    entry = (f"({here.claim.epsilon:.3g}, {here.claim.delta:.3g})",)
+    entry = (str(here.claim),)
     if not here.shown:
         return entry
     return (*entry, f"; {here.shown.epsilon:.2f} ", Code(here.shown.attack), ", broken" if here.broken else "")

@@ -126,13 +126,13 @@ def _claims(board: Board) -> list[str]:
     """The claims of privacy that an attack refutes, and those that promise no member anything."""
     broken, empty = [], []
     for (dataset, defense), found in claims(board).items():
-        claim = f"({found.claim.epsilon:.3g}, {found.claim.delta:.3g})" if found.claim.epsilon is not None else ""
+        claim = found.claim
         if found.broken and (shown := found.shown):
             broken.append(
                 f"**Broken claim**: `{defense}` claims {claim}-differential privacy on {dataset}, and `{shown.attack}` shows "
                 f"ε ≥ {shown.epsilon:.2f} at this δ: {shown.evidence}."
             )
-        if claim and found.claim.delta >= 1 / found.members:
+        if claim.epsilon is not None and claim.delta >= 1 / found.members:
             empty.append(
                 f"**Claim with a large δ**: `{defense}` claims {claim}-differential privacy on {dataset}, where it has "
                 f"{found.members} members. A δ of 1/members or more allows it to give a member away."
