@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -233,7 +234,10 @@ class _Trainer:
             partials[k].begin()
             train(other, teacher, members[rows], recipe, seed, Callbacks(progress(k), sink=partials[k], save_end=True))
             teachers.append(teacher)
-        with compiled(training.model, recipe, self.report.say):
+        whole = not defense.changes(
+            "step"
+        )  # gradients of single members are taken by vmap, which compiling would not know
+        with compiled(training.model, recipe, self.report.say) if whole else nullcontext():
             own = replace(callbacks, progress=progress(len(asked)))
             facts = train(defense, training.model, members, recipe, training.seed, own, teachers)
         for partial in partials:
