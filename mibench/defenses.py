@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from mibench.diffusion.training import SingleTrainer
     from mibench.recipe import Recipe
 
-__all__ = ["STAGES", "STEP", "Defense"]
+__all__ = ["STAGES", "Defense"]
 
-STEP = ("rows", "vary", "losses", "reduce", "step", "teachers")
-"""The stages of a training step that have a default."""
+ALONE = ("teachers", "rows", "losses", "reduce", "step")
+"""The models of a defense that replaces one of these stages train one by one."""
 
-STAGES = ("build_model", "network", "adapt_recipe", "select", *STEP, "release")
+STAGES = ("build_model", "network", "adapt_recipe", "select", "vary", *ALONE, "release")
 """The stages of making a model that have a default."""
 
 
@@ -52,8 +52,8 @@ class Defense(Component):
 
     @property
     def stackable(self) -> bool:
-        """Whether the stages of a step are the default ones, so that several models can train in one step."""
-        return not any(map(self.changes, STEP))
+        """Whether a step is the default one, but for ``vary``, so that several models can train in one."""
+        return not any(map(self.changes, ALONE))
 
     @property
     def varies(self) -> bool:

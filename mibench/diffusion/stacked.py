@@ -34,7 +34,7 @@ __all__ = ["Speed", "StackedTrainer", "can_stack", "measure_speed", "train_stack
 
 
 def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
-    """Whether models of one objective can train in one step: the stages of its steps are the default ones.
+    """Whether models of one objective can train in one step: its steps are the default ones, but for ``vary``.
 
     Args:
         objective: of the models.
@@ -99,7 +99,7 @@ class StackedTrainer:
         if not (can_stack(objective, models) and len(models) == len(members) == len(seeds) > 0):
             raise ValueError(f"these {len(models)} models cannot train together")
         first, device = models[0], models[0].device
-        self.models, self.recipe, self.device = models, recipe, device
+        self.objective, self.models, self.recipe, self.device = objective, models, recipe, device
         self.sizes = [len(part) for part in members]
         self.pool = Pool(torch.cat([part.to(torch.float64) for part in members]), device, recipe.augment)
         self.starts = torch.tensor([0, *self.sizes[:-1]], device=device).cumsum(0)[:, None]
@@ -124,10 +124,14 @@ class StackedTrainer:
             torch.randint(self.sizes[k], batch, generator=generator, out=self.rows[k])
             torch.randint(TIMES, batch, generator=generator, out=self.times[k])
             moves.append(self.pool.draw_augmentation(self.recipe.batch, generator))
+        members = self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1))
+        parts = zip(torch.split(members, self.recipe.batch), self.generators, strict=True)
+        members = torch.cat([self.objective.vary(part, generator) for part, generator in parts])
+        for k, generator in enumerate(self.generators):
             torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
         eps = self.eps.double().flatten(0, 1)
         kernel = self.table.take(self.times.flatten())
-        u = noised(self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1)), kernel, eps)
+        u = noised(members, kernel, eps)
         inputs = (u, eps[:, -1], kernel.mean_coef, kernel.factor, kernel.inverse, kernel.whitened_mean)
         stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in inputs]
         parameters = {name: _turned(p) for name, p in self.parameters.items()}

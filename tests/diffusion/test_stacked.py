@@ -16,8 +16,10 @@ from mibench.diffusion.model import network_of
 from mibench.diffusion.optimise import Callbacks, adam
 from mibench.diffusion.stacked import StackedTrainer, can_stack, clip_each, measure_speed, train_stacked
 from mibench.diffusion.training import SingleTrainer, train
+from mibench.measures import measured
 from mibench_datasets import Digits
 from mibench_defenses import HOLD, VP
+from mibench_measures import Jitter, WeightDecay
 
 torch.set_num_threads(1)
 
@@ -55,7 +57,11 @@ def test_the_losses_are_those_of_one_by_one(defense: Defense, fourier: int) -> N
         torch.testing.assert_close(together.step(one), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("defense", [VP(), HOLD(order=2, parameterisation="sufficient")], ids=["vp", "hold2"])
+@pytest.mark.parametrize(
+    "defense",
+    [VP(), HOLD(order=2, parameterisation="sufficient"), measured(VP(), [Jitter(), WeightDecay(rate=1)])],
+    ids=["vp", "hold2", "jitter"],
+)
 def test_models_and_facts_are_those_of_one_by_one(defense: Defense) -> None:
     one, many = blank(defense), blank(defense)
     calls: list[tuple[int, int]] = []

@@ -113,9 +113,9 @@ def test_two_that_make_the_step_are_refused() -> None:
         measured(Own(), private.measures)
 
 
-def test_measures_of_the_recipe_alone_leave_models_stackable() -> None:
-    assert defense("vp+early+weight-decay+raw-weights").stackable
-    assert not any(defense(f"vp+{name}").stackable for name in ("jitter", "flood", "distill", "dp-sgd"))
+def test_measures_of_recipe_and_data_leave_models_stackable() -> None:
+    assert defense("vp+early+weight-decay+raw-weights+jitter+augment").stackable
+    assert not any(defense(f"vp+{name}").stackable for name in ("flood", "distill", "dp-sgd"))
 
 
 def test_every_measure_and_the_base_must_meet_an_adversary_that_it_names() -> None:
