@@ -4,10 +4,12 @@ import pytest
 import torch
 from pages import blocks
 
+from mibench import Recipe, UsageError
 from mibench.diffusion.process import LinearSDE
 from mibench.names import build
 from mibench.plugins import load
 from mibench.seeds import generator
+from mibench_defenses import VP
 
 
 @pytest.fixture
@@ -38,6 +40,31 @@ def test_a_dataset_that_reads_files(page, cli):
     assert dataset.model_copy(update={"path": moved.path}).spec() == spec
     (page / "elsewhere" / "a.csv").write_text("1,2")
     assert dataset.model_copy(update={"path": moved.path}).spec() != spec
+
+
+def test_a_measure_of_the_step(page, cli):
+    """Members whose loss is below the level give no gradient, whatever the others' losses are."""
+    code, out, _ = cli("check", page / "enough.py")
+    assert code == 0 and "measure enough · members apart" in out, out
+    registry = load((str(page / "enough.py"),))
+    defense = build(registry, "defense", "vp+enough:level=2")
+    assert defense.label == "vp+enough:level=2.0" and defense.adversaries() == ("lira",)
+    assert build(registry, "defense", "vp+enough+dp-sgd").label == "vp+dp-sgd:epsilon=10.0+enough"
+
+    class Fixed(VP):
+        """Losses that are given."""
+
+        name = "fixed"
+
+        def losses(self, model, batch):
+            return batch
+
+    (measure,) = defense.measures
+    losses = torch.tensor([0.5, 3.0, 2.5], requires_grad=True)
+    measure.losses(Fixed(), None, losses).sum().backward()
+    assert losses.grad.tolist() == [0.0, 1.0, 1.0]
+    with pytest.raises(UsageError, match="train with precision=fp32"):
+        defense.check(build(registry, "dataset", "digits"), Recipe(precision="bf16"))
 
 
 def test_sub_vp_is_vp_with_another_clock_and_scale(page, cli):

@@ -45,5 +45,8 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
                     assert masked(line.partition("…")[0].strip()) in masked(output), f"{command}\n{output}"
                 ran += 1
     assert ran == 8
-    assert {"my_attack.py", "my_defense.py", "look.py", "board"} <= {path.name for path in tmp_path.iterdir()}
-    assert "| `mixup` † | **." in (tmp_path / "board" / "README.md").read_text(encoding="utf-8")
+    assert {"my_attack.py", "my_defense.py", "my_measure.py", "look.py", "board"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    page = (tmp_path / "board" / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\| `mixup` † +\| +\*\*\.", page) and re.search(r"\| `vp\+grain` † +\| +\*\*\.", page)
