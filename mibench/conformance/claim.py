@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mibench.claims import Claim, spent
 from mibench.conformance.defense import RECIPE
 from mibench.conformance.fault import Fault
@@ -26,14 +28,11 @@ def check_claim(defense: Defense) -> str:
     if not defense.changes("step"):
         raise Fault("it claims privacy, but trains by the usual step, which adds no noise; implement step()")
     found = spent(claim.noise, claim.rate, claim.steps, claim.delta)
-    if (found is None) != (claim.epsilon is None) or abs((found or 0.0) - (claim.epsilon or 0.0)) > 1e-3 * (
-        found or 1.0
-    ):
+    told, now = (math.inf if epsilon is None else epsilon for epsilon in (claim.epsilon, found))
+    if not math.isclose(told, now, rel_tol=1e-3):
         raise Fault(
             f"it claims ε = {claim.epsilon}, but its noise, rate, steps and δ give {found}; let mibench.Claim.of compute it"
         )
     if claim.steps != recipe.steps or (early := defense.claim(MEMBERS, recipe, 1)) is None or early.steps != 1:
         raise Fault("its claim is not of the steps that were taken; pass on `steps`, or the recipe's where it is None")
-    return (
-        f"ε = {claim.epsilon:.3g} at δ = {claim.delta:g}" if claim.epsilon is not None else "no claim: ε is above 1000"
-    )
+    return str(claim)
