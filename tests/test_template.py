@@ -55,6 +55,7 @@ def test_its_tests_pass_and_it_is_sound(template):
     assert code == 0 and "4 passed" in out, out
 
 
+@pytest.mark.slow
 def test_a_broken_package_costs_nobody_else(template, tmp_path):
     shutil.copytree(template / "site", tmp_path / "site")
     shell = Shell(tmp_path)

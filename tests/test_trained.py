@@ -39,6 +39,7 @@ def test_vp_on_digits_leaks_and_generates():
     assert nearest(drawn, data.reference).median() < 1.6 * nearest(data.nonmembers, data.reference).median()
 
 
+@pytest.mark.slow
 def test_vp_on_the_swiss_roll_leaks():
     model, data = trained("swiss-roll", "vp", steps=1800, batch=128, time_power=2.0, fourier=64)
     assert best("pia", model, data) >= 0.9

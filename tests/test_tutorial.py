@@ -5,6 +5,7 @@ import runpy
 import shlex
 from pathlib import Path
 
+import pytest
 from pages import blocks
 
 from mibench.cli import main
@@ -28,6 +29,7 @@ def masked(text):
     return re.sub(r"\d[\d.]*", "#", text)
 
 
+@pytest.mark.slow
 def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ran = 0

@@ -422,7 +422,7 @@ def test_a_malformed_corpus_is_one_line(tmp_path, message, files):
 # the rest of mibench
 
 
-@pytest.mark.parametrize("pack", [folder_of, zip_of], ids=["folder", "zip"])
+@pytest.mark.parametrize("pack", [folder_of, pytest.param(zip_of, marks=pytest.mark.slow)], ids=["folder", "zip"])
 def test_the_command_line_runs_on_speech(cli, tmp_path, clips, pack):
     path = pack(tmp_path / "clips", clips)
     sizes = "members=10,nonmembers=10,reference=10"

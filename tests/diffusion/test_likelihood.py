@@ -70,7 +70,9 @@ def closed_form(model: Model, u: Tensor) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("name", [*(name for name in PROCESSES if name != "hold4"), pytest.param("hold4", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in ("cld", "hold3", "hold4") else ()) for name in PROCESSES]
+)
 def test_gaussian_data_has_its_density(name: str) -> None:
     """Within 1e-3 nats, in one and two dimensions, though the model takes the variance of the data to be .25."""
     for deviations in ([1.0], [0.4, 1.3]):
@@ -171,6 +173,7 @@ def test_arguments_out_of_range_are_refused() -> None:
             log_density(model, draws(model, 1), *probes(model, 1, torch.Generator()), evaluations, tolerance)
 
 
+@pytest.mark.slow
 def test_oscillating_processes_have_their_likelihood() -> None:
     """A plugin's own F, with complex eigenvalues."""
     process = LinearSDE(
@@ -197,7 +200,7 @@ def networked(defense: Defense, parameterisation: type[NetworkDenoiser], d: int)
 
 
 @pytest.mark.parametrize("parameterisation", [PlainDenoiser, SufficientDenoiser])
-@pytest.mark.parametrize("name", ["vp", "hold3"])
+@pytest.mark.parametrize("name", ["vp", pytest.param("hold3", marks=SLOW)])
 def test_a_value_of_a_network_belongs_to_its_sample(name: str, parameterisation: type[NetworkDenoiser]) -> None:
     """In float32, batches of 1, 7 and 64 in any order differ by at most 1e-4 of the spread between samples."""
     model = networked(DEFENSES[name], parameterisation, 16)

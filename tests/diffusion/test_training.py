@@ -194,7 +194,7 @@ class Silent(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [PlainDenoiser, SufficientDenoiser])
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("order", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_untrained_network_has_loss_one(kind: type[nn.Module], order: int) -> None:
     """On Gaussian data, at any time: E ‖ε_n − skip‖² = c_out². 20 000 draws, so five standard errors are .05."""
     process = HOLD(order=order).process()

@@ -43,7 +43,11 @@ def test_the_published_size() -> None:
     assert 34e6 < sum(p.numel() for p in network.parameters()) < 38e6
 
 
-@pytest.mark.parametrize("defense", [VP(), HOLD(order=3, parameterisation="sufficient")], ids=["vp", "hold3"])
+@pytest.mark.parametrize(
+    "defense",
+    [VP(), pytest.param(HOLD(order=3, parameterisation="sufficient"), marks=pytest.mark.slow)],
+    ids=["vp", "hold3"],
+)
 def test_it_learns(defense: Any) -> None:
     images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     losses = []

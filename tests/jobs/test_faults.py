@@ -221,6 +221,7 @@ def test_an_attack_that_asks_for_too_much_of_the_gpu(board):
     assert set(found.values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_finishes_the_jobs_in_flight(board, start, tmp_path):
     folder = board("stub:seconds=2", seeds=(0, 1, 2))
     process = start(folder)

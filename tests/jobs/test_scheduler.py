@@ -390,6 +390,7 @@ def test_unwritable_store_is_one_line(suite, tmp_path, mibench):
     assert done.code == 2 and "cannot be written" in done.err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(suite):
     """The file-size limit of the process stands in for a full disk: writes beyond it fail with an OSError."""
     (suite / "suite.toml").write_text(

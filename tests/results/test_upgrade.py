@@ -98,6 +98,7 @@ def test_a_run_upgrades_what_it_finds_outdated(old_board, cli):
     assert files(old_board) == files(QUICK)
 
 
+@pytest.mark.slow
 def test_a_raised_version_in_a_copy_of_the_repository(tmp_path):
     """On a machine with an empty store; every figure stays."""
     shutil.copytree(ROOT / "mibench", tmp_path / "mibench", ignore=shutil.ignore_patterns("__pycache__"))
