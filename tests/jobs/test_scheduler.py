@@ -356,7 +356,8 @@ assert sorted(ended) == ["hold2", "ve", "vp"]
 """
 
 
-@pytest.mark.parametrize("way", ["script", pytest.param("session", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["script", "session"])
 def test_python_interface(tmp_path, way):
     """From a script that does not ask whether it is the main module, from a session without a file, and from threads."""
     script = SCRIPT.format(store=str(tmp_path / "api"))

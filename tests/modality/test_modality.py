@@ -140,6 +140,7 @@ def mibench_attacks():
 '''
 
 
+@pytest.mark.slow
 def test_a_plugin_adds_a_modality_in_one_file(cli, tmp_path):
     """Utility in its own feature space, an attack on its neighbours, and its picture."""
     file = tmp_path / "bins.py"
