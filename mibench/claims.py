@@ -11,13 +11,12 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import math
+import statistics
 from decimal import ROUND_CEILING, Context
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import brentq
-from scipy.special import ndtri
 
 from mibench.errors import MibenchError, UsageError
 
@@ -119,6 +118,8 @@ def calibrated(epsilon: float, rate: float, steps: int, delta: float) -> float:
         UsageError: where a value lies outside its range, or no noise gives this ε.
         MibenchError: where dp-accounting is not installed.
     """
+    from scipy.optimize import brentq  # a board needs none of it
+
     _check(rate, steps, delta)
     if not 0 < epsilon <= LARGEST:
         raise UsageError(f"epsilon must be above 0 and at most {LARGEST:g}, not {epsilon:g}")
@@ -180,12 +181,13 @@ def _guess(noise: float, rate: float, steps: int, delta: float) -> tuple[float, 
     without, within = loss(noise * z), loss(1 + noise * z)
     mean = weights @ ((1 - rate) * without + rate * within)
     square = weights @ ((1 - rate) * without**2 + rate * within**2)
-    normal = steps * mean - ndtri(delta) * math.sqrt(steps * max(square - mean**2, 0.0))
+    normal = steps * mean - statistics.NormalDist().inv_cdf(delta) * math.sqrt(steps * max(square - mean**2, 0.0))
     return max(float(normal), 1e-12), float(np.abs([*loss(1 + 10 * noise * np.array([-1.0, 1.0]))]).max())
 
 
 def _start(epsilon: float, rate: float, steps: int, delta: float, low: float, high: float) -> float:
     """The logarithm of a noise near the one that gives ε."""
+    from scipy.optimize import brentq
 
     def excess(log_noise: float) -> float:
         return math.log(_guess(math.exp(log_noise), rate, steps, delta)[0] / epsilon)

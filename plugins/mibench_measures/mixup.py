@@ -4,7 +4,6 @@ import functools
 
 import torch
 from pydantic import Field
-from scipy.stats import beta
 from torch import Tensor
 
 from mibench import Measure
@@ -34,5 +33,7 @@ class Mixup(Measure):
 @functools.cache
 def _quantiles(alpha: float) -> Tensor:
     """Of Beta(α, α), evenly spaced, float64; torch's own draws take no generator."""
+    from scipy.stats import beta  # which takes half a second to import
+
     levels = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
     return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha))
