@@ -234,10 +234,9 @@ class _Trainer:
             partials[k].begin()
             train(other, teacher, members[rows], recipe, seed, Callbacks(progress(k), sink=partials[k], save_end=True))
             teachers.append(teacher)
-        whole = not defense.changes(
-            "step"
-        )  # gradients of single members are taken by vmap, which compiling would not know
-        with compiled(training.model, recipe, self.report.say) if whole else nullcontext():
+        # a step of its own may differentiate member by member, by vmap, which a compiled network does not support
+        compiling = nullcontext() if defense.changes("step") else compiled(training.model, recipe, self.report.say)
+        with compiling:
             own = replace(callbacks, progress=progress(len(asked)))
             facts = train(defense, training.model, members, recipe, training.seed, own, teachers)
         for partial in partials:
