@@ -20,6 +20,8 @@ GENERAL = (
     "record's metrics are of an older version. Footnotes give the reasons.",
     "**AUROC** is the probability that a random member scores higher than a random non-member: .5 is guessing, 1 is "
     "perfect. A value below .5 is shown as it is, never flipped.",
+    "**Informative** is a checkpoint at which defenses can be told apart: the baseline's fraction is at most .5, so that it "
+    "generates, and its worst known AUROC lies between .6 and .95, so that it leaks and is not saturated.",
     "**Intervals** at 95 % are in the records, seed by seed. That of the AUROC is DeLong's on the logit scale with one "
     "pseudo-score added to each side; that of the TPR is a bootstrap that draws the threshold anew.",
 )

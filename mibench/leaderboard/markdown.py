@@ -10,6 +10,7 @@ from mibench.leaderboard.board import Board
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.guide import guide
+from mibench.leaderboard.regime import regimes
 from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Code, Entry, Footnote, Strong, Table, markdown_table
 from mibench.suite.suite import suite_name
@@ -84,7 +85,8 @@ class _Page:
     def _dataset(self, dataset: str) -> list[str]:
         """The section of one dataset."""
         board, table = self.board, self._table
-        parts = [f"## {dataset}", table(tables.main_table(board, dataset)), _adaptive(board, dataset)]
+        parts = [f"## {dataset}", table(tables.main_table(board, dataset))]
+        parts += [_regime(board, dataset), _adaptive(board, dataset)]
         parts += [_why_no_tpr(board, dataset, fpr) for fpr in FPRS]
         parts += ["Calibrated AUROC of each attack:", table(tables.attack_table(board, dataset))]
         if rows := table(audit_table(board, dataset)):
@@ -134,6 +136,12 @@ class _Page:
 
 def _joined(parts: list[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _regime(board: Board, dataset: str) -> str:
+    """Where the baseline stands along its training, for a reader who asks whether defenses can be told apart."""
+    found = "; ".join(map(str, regimes(board, dataset)))
+    return f"`{board.baseline}` at each checkpoint: {found}." if found else ""
 
 
 def _adaptive(board: Board, dataset: str) -> str:

@@ -6,6 +6,7 @@ from mibench.defenses import Defense
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.claimed import claims
 from mibench.leaderboard.controls import Control, blind_attacks
+from mibench.leaderboard.regime import reservations
 from mibench.leaderboard.selection import Selection
 from mibench.results.validate import disagreements
 
@@ -99,7 +100,7 @@ def status(board: Board) -> str:
 
 
 def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
-    """What else a reader must know first: broken claims, failed cells, splits that are not clean, attacks that fail a control."""
+    """What else a reader must know first: broken claims, failed cells, splits that are not clean, and the like."""
     lines = _claims(board)
     if failed := board.count("failed"):
         lines.append(
@@ -119,6 +120,7 @@ def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
                 f"**On fresh data of {dataset}, {names} {'differ' if ',' in names else 'differs'} from .5** "
                 "(significant at a family-wise 1 %), though nothing can leak there."
             )
+        lines += reservations(board, dataset)
     return lines
 
 
