@@ -34,6 +34,8 @@ class Component(BaseModel):
         version: raise it whenever the numbers change; records of an older version are then stale.
         paper: the source, such as "arXiv 2305.18355".
         shorthand: the option that digits after the name set: with "order", ``hold3`` is ``hold:order=3``.
+        title: the name as people write it, such as "SecMI"; by default ``name`` without its
+            dashes. It is no part of the code that ``mibench.source.code_digest`` sees.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -42,6 +44,7 @@ class Component(BaseModel):
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""
     shorthand: ClassVar[str | None] = None
+    title: ClassVar[str] = ""
 
     @classmethod
     def summary(cls) -> str:
@@ -51,13 +54,26 @@ class Component(BaseModel):
     @property
     def label(self) -> str:
         """The shortest text that names this component with these options."""
-        options = {k: v for k, v in self.model_dump().items() if v != type(self).model_fields[k].default}
+        options = self._changed()
         head = self.name
         if self.shorthand:
             head += str(getattr(self, self.shorthand))
             options.pop(self.shorthand, None)
         text = ",".join(f"{key}={_written(value)}" for key, value in options.items())
         return f"{head}:{text}" if text else head
+
+    @property
+    def display_name(self) -> str:
+        """The name with these options for people to read, such as "HOLD(3), sufficient"."""
+        options, head = self._changed(), self.title or self.name.replace("-", " ")
+        if self.shorthand:
+            head += f"({getattr(self, self.shorthand)})"
+            options.pop(self.shorthand, None)
+        return ", ".join([head, *(_said(key, value) for key, value in options.items())])
+
+    def _changed(self) -> dict[str, Any]:
+        """The options that are not at their defaults."""
+        return {k: v for k, v in self.model_dump().items() if v != type(self).model_fields[k].default}
 
     def parts(self) -> list[Component]:
         """This component, and those inside it."""
@@ -74,6 +90,14 @@ def _written(value: Any) -> str:
     if value is None:
         return "none"
     return str(list(value)).replace(" ", "") if isinstance(value, tuple) else str(value)
+
+
+def _said(key: str, value: Any) -> str:
+    """An option as it stands in a display name: a word by itself, a number behind the name of the option."""
+    if isinstance(value, str):
+        return value
+    shown = f"{value:g}" if isinstance(value, float) else _written(value)
+    return f"{key.replace('_', ' ')} {shown}"
 
 
 class Dataset(Component):
@@ -161,6 +185,13 @@ class Attack(Component):
     adaptive: ClassVar[bool] = False
     wraps: ClassVar[type[Attack] | None] = None
     audits: ClassVar[bool] = False
+
+    @property
+    def display_name(self) -> str:
+        """As of any component; that of a wrapper stands behind that of what it wraps, with a + between."""
+        base = getattr(self, "base", None) if self.wraps else None
+        own = super().display_name
+        return f"{base.display_name} + {own}" if base else own
 
     def shadow_models(self) -> tuple[int, ShadowKind]:
         """The number of shadow models that the attack takes from ``ctx.shadows``, and their kind; by default none.

@@ -123,6 +123,11 @@ class MeasuredDefense(Defense):
         """The labels of the defense and of its measures, joined by "+"."""
         return "+".join([self.base.label, *(measure.label for measure in self.measures)])
 
+    @property
+    def display_name(self) -> str:
+        """The display names of the defense and of its measures, joined by " + "."""
+        return " + ".join([self.base.display_name, *(measure.display_name for measure in self.measures)])
+
     def spec(self) -> dict[str, Any]:
         """The defense's own, with those of its measures as "measures"."""
         return self.base.spec() | {"measures": [measure.spec() for measure in self.measures]}

@@ -27,7 +27,7 @@ def code_digest(component: Component) -> str:
 
     These count: the class, its base classes, what it wraps, and the functions, classes and constants of their own package
     that they use by name, directly or through one another. A module of the package that is imported as a whole counts
-    wholly. Comments, docstrings and layout do not count; neither do mibench itself and other packages.
+    wholly. Comments, docstrings, layout and a ``title`` do not count; neither do mibench itself and other packages.
 
     Returns:
         "class:" and 64 hexadecimal digits; "" where there is no source.
@@ -139,9 +139,11 @@ def _package(module: str) -> str:
 
 
 def _content(node: Any) -> Any:
-    """A syntax tree as nested lists, the same in every version of Python; without docstrings."""
+    """A syntax tree as nested lists, the same in every version of Python; without docstrings and titles of components."""
     if isinstance(node, list):
         return [_content(one) for one in node if not _is_text(one)]
+    if isinstance(node, ast.ClassDef):
+        node = ast.ClassDef(**dict(ast.iter_fields(node)) | {"body": [one for one in node.body if not _is_title(one)]})
     if not isinstance(node, ast.AST):
         return node
     fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
@@ -151,3 +153,10 @@ def _content(node: Any) -> Any:
 def _is_text(node: Any) -> bool:
     """Whether a statement is nothing but a string."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_title(node: ast.stmt) -> bool:
+    """Whether a statement of a class is ``title = "some text"``, see ``Component.title``."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+        return False
+    return [isinstance(name, ast.Name) and name.id == "title" for name in node.targets] == [True]

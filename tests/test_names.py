@@ -17,6 +17,19 @@ def test_short_and_long_names_are_the_same_component(registry):
     assert short == long and short.label == "hold3" and short.spec() == long.spec()
 
 
+def test_a_display_name_is_read_by_people(registry):
+    shown = {
+        "defense": {
+            "hold3:parameterisation=sufficient": "HOLD(3), sufficient",
+            "hold2+dropout:p=0.3": "HOLD(2) + dropout, p 0.3",
+        },
+        "attack": {"secmi+filter": "SecMI + filter", "lira:mode=offline,shadows=4": "LiRA, offline, shadows 4"},
+        "dataset": {"swiss-roll": "swiss roll"},
+    }
+    found = {kind: {text: build(registry, kind, text).display_name for text in names} for kind, names in shown.items()}
+    assert found == shown
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

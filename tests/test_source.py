@@ -80,6 +80,7 @@ def digests(tmp_path):
         ('"""The size."""', '"""How large it is."""', set()),
         ('"""A loose attack."""', '"""An attack of a file."""', set()),
         ("\n", "\r\n", set()),
+        ('name = "mine"', 'name = "mine"\n    title = "My attack"', set()),
         ("SCALE * x.flatten(1).norm(dim=1)", "SCALE * (\n        x.flatten(1).norm(dim=1)\n    )", set()),
     ],
 )

@@ -256,9 +256,11 @@ class Board:
         attacks = [known.component("attack", attack) for attack in done]
         return component.unmet([attack for attack in attacks if isinstance(attack, Attack)])
 
-    def difference(self, dataset: str, defense: str, other: str, level: float = 0.95) -> Difference | None:
+    def difference(
+        self, dataset: str, defense: str, other: str, level: float = 0.95, tier: Tier = TIERS[-1]
+    ) -> Difference | None:
         """The worst known attack's AUROC on a defense minus that on another one, each defense under its own."""
-        mine, its = self.worst(dataset, defense), self.worst(dataset, other)
+        mine, its = self.worst(dataset, defense, tier), self.worst(dataset, other, tier)
         if not mine or not its or defense == other:
             return None
         ours = self.metrics(dataset, defense, mine.attack)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mibench.leaderboard.board import Board
+from mibench.kinds import Tier
+from mibench.leaderboard.board import TIERS, Board
 from mibench.leaderboard.summaries import paired_mean
 
 __all__ = ["Standing", "standings"]
@@ -45,12 +46,12 @@ class Standing:
         return self.comparable and not self.dominated_by
 
 
-def standings(board: Board, dataset: str) -> dict[str, Standing]:
-    """The defenses that have both figures on a dataset, in the board's order."""
+def standings(board: Board, dataset: str, tier: Tier = TIERS[-1]) -> dict[str, Standing]:
+    """The defenses that have both figures on a dataset, in the board's order, for an attacker with this access."""
     means = {
         defense: (worst.auroc.mean, spread.mean)
         for defense in board.defenses(dataset)
-        if (worst := board.worst(dataset, defense)) and (spread := board.spread("fd", dataset, defense))
+        if (worst := board.worst(dataset, defense, tier)) and (spread := board.spread("fd", dataset, defense))
     }
     # two intervals are looked at for each other defense, and one end of each: 95 % for all of them together (Bonferroni)
     level = 1 - 0.05 / max(1, len(means) - 1)
@@ -62,30 +63,30 @@ def standings(board: Board, dataset: str) -> dict[str, Standing]:
         found[defense] = Standing(
             area,
             distance,
-            tuple(filter(partial(_is_better, board, dataset, level, defense), no_worse)),
-            all(len(_common(board, dataset, defense, other)) >= SEEDS for other in others),
+            tuple(filter(partial(_is_better, board, dataset, tier, level, defense), no_worse)),
+            all(len(_common(board, dataset, tier, defense, other)) >= SEEDS for other in others),
             not fraction or fraction.mean <= NEARER_A_GAUSSIAN,
         )
     return found
 
 
-def _is_better(board: Board, dataset: str, level: float, defense: str, other: str) -> bool:
+def _is_better(board: Board, dataset: str, tier: Tier, level: float, defense: str, other: str) -> bool:
     """Whether another defense is significantly better than one in either figure."""
-    changes = _common(board, dataset, defense, other)
+    changes = _common(board, dataset, tier, defense, other)
     if len(changes) < SEEDS:
         return False
-    less = board.difference(dataset, other, defense, level)
+    less = board.difference(dataset, other, defense, level, tier)
     return paired_mean(changes, level).interval[1] < 0 or (less is not None and less.interval[1] < 0)
 
 
-def _common(board: Board, dataset: str, defense: str, other: str) -> list[float]:
+def _common(board: Board, dataset: str, tier: Tier, defense: str, other: str) -> list[float]:
     """How much smaller the FD of another defense is at each seed at which both have both figures."""
-    ours, its = (_distances(board, dataset, name) for name in (defense, other))
+    ours, its = (_distances(board, dataset, tier, name) for name in (defense, other))
     return [its[seed] - ours[seed] for seed in ours if seed in its]
 
 
-def _distances(board: Board, dataset: str, defense: str) -> dict[int, float]:
+def _distances(board: Board, dataset: str, tier: Tier, defense: str) -> dict[int, float]:
     """The FD of each seed at which a defense has that and its worst known AUROC."""
-    worst = board.worst(dataset, defense)
+    worst = board.worst(dataset, defense, tier)
     attacked = board.metrics(dataset, defense, worst.attack) if worst else {}
     return {seed: distance for seed, distance in board.distances(dataset, defense).items() if seed in attacked}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mibench.kinds import Tier
-from mibench.leaderboard.board import Board, Worst
+from mibench.leaderboard.board import TIERS, Board, Worst
 from mibench.leaderboard.claimed import Claimed, claims
 from mibench.leaderboard.columns import Column, figure, missing_seeds, named
 from mibench.leaderboard.frame import FPRS
@@ -33,7 +33,7 @@ from mibench.metrics.headings import heading, kernel_heading
 from mibench.metrics.set_level import samples_needed
 from mibench.results.folder import UTILITY
 
-__all__ = ["Row", "main_columns", "shown_fpr"]
+__all__ = ["ACCESS", "Row", "main_columns", "shown_fpr", "tier_columns"]
 
 ACCESS: dict[Tier, str] = {
     "samples": "samples",
@@ -52,16 +52,17 @@ NO_FRACTION = (
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the main table: one defense on one dataset."""
+    """A row of the main table: one defense on one dataset, under an attacker with this access."""
 
     board: Board
     dataset: str
     defense: str
+    tier: Tier = TIERS[-1]
 
     @property
     def worst(self) -> Worst | None:
         """Its worst known attack."""
-        return self.board.worst(self.dataset, self.defense)
+        return self.board.worst(self.dataset, self.defense, self.tier)
 
     def of_worst(self, column: str) -> Spread | None:
         """A figure of its worst known attack."""
@@ -88,8 +89,17 @@ def _worst(row: Row, tier: Tier) -> Entry:
     return (Strong(rate(worst.auroc.mean)), interval, *named(row.board, "attack", worst.attack), null)
 
 
+def _area(row: Row) -> Entry:
+    return (Strong(rate(row.worst.auroc.mean)), missing_seeds(row.board, row.worst.auroc)) if row.worst else (MISSING,)
+
+
+def _null(row: Row) -> Entry:
+    null = row.worst.null if row.worst else None
+    return (MISSING if null is None else rate(null),)
+
+
 def _difference(row: Row) -> Entry:
-    change = row.board.difference(row.dataset, row.defense, row.board.baseline)
+    change = row.board.difference(row.dataset, row.defense, row.board.baseline, tier=row.tier)
     return (f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING,)
 
 
@@ -163,12 +173,12 @@ def _percent(spread: Spread) -> str:
     return f"{100 * spread.mean:.1f} %"
 
 
-def shown_fpr(board: Board, dataset: str) -> str:
+def shown_fpr(board: Board, dataset: str, tier: Tier = TIERS[-1]) -> str:
     """The strictest false positive rate at which the worst known attacks of all defenses have a TPR."""
     metrics = [
         m
         for defense in board.defenses(dataset)
-        if (worst := board.worst(dataset, defense))
+        if (worst := board.worst(dataset, defense, tier))
         for m in board.metrics(dataset, defense, worst.attack).values()
     ]
     known = (fpr for fpr in FPRS if all((e := m.calibrated.tpr.get(fpr)) and e.value is not None for m in metrics))
@@ -256,11 +266,31 @@ INCEPTION = (
 
 def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
     """The columns of a dataset's main table."""
-    tiers, fpr, found = board.tiers(dataset), shown_fpr(board, dataset), standings(board, dataset)
-    claimed = {pair: claim for pair, claim in claims(board).items() if pair[0] == dataset}
+    tiers = board.tiers(dataset)
     return [
         DEFENSE,
         *(Column(("worst known attack: ", Strong(ACCESS[t])), partial(_worst, tier=t), WORST) for t in tiers),
+        *_further_columns(board, dataset, TIERS[-1]),
+    ]
+
+
+def tier_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]]:
+    """The columns of the same table for one attacker, its worst known attack in columns of its own."""
+    return [
+        DEFENSE,
+        Column(("worst AUROC",), _area, WORST),
+        Column(("interval",), lambda row: (span(row.worst.interval, rate) if row.worst else MISSING,)),
+        Column(("attack",), lambda row: named(row.board, "attack", row.worst.attack) if row.worst else (MISSING,)),
+        Column(("null",), _null),
+        *_further_columns(board, dataset, tier),
+    ]
+
+
+def _further_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]]:
+    """What stands behind the worst known attacks."""
+    fpr, found = shown_fpr(board, dataset, tier), standings(board, dataset, tier)
+    claimed = {pair: claim for pair, claim in claims(board).items() if pair[0] == dataset}
+    return [
         Column(("more than ", Code(board.baseline)), _difference, DIFFERENCE),
         Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
         ACCURACY,

@@ -18,6 +18,7 @@ class GSA(Attack):
     """GSA: boosted trees on the norms of the loss's gradient, layer by layer, learnt from shadow models."""
 
     name = "gsa"
+    title = "GSA"
     paper = "arXiv 2308.06405"
     access = "weights"
     published = "trees"

@@ -46,6 +46,7 @@ class LiRA(Attack):
     """LiRA: how much likelier the log loss is among shadow models that hold the sample than among those that do not."""
 
     name = "lira"
+    title = "LiRA"
     paper = "arXiv 2112.03570; 2301.13188"
     published = "t=0.1"
 

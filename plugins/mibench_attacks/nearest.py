@@ -11,6 +11,7 @@ class NearestSamples(Attack):
     """Nearest generated samples: a member lies closer to what the model draws."""
 
     name = "nn"
+    title = "nearest neighbour"
     paper = "arXiv 1909.03935"
     access = "samples"
     published = "k=5"

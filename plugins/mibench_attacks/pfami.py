@@ -13,6 +13,7 @@ class PFAMI(Attack):
     """Probabilistic fluctuation: how much the loss rises when the sample is moved a little."""
 
     name = "pfami"
+    title = "PFAMI"
     paper = "arXiv 2308.12143"
     published = "mean"
 

@@ -14,6 +14,7 @@ class PIA(Attack):
     """Proximal initialisation: the network's answer at t ≈ 0 against its answer at t, with the first answer as the noise."""
 
     name = "pia"
+    title = "PIA"
     paper = "arXiv 2305.18355; 2509.14225, Algorithm 1"
     published = "mean"
 

@@ -12,6 +12,7 @@ class PIAN(PIA):
     """PIA with its first answer scaled to the mean absolute value that noise would have."""
 
     name = "pian"
+    title = "PIAN"
     paper = "arXiv 2305.18355"
 
     def first_answer(self, model: Model, start: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ class ReDiffuse(Reconstruction):
     """ReDiffuse: the sample against the mean of its variations, noised to t and denoised again."""
 
     name = "rediffuse"
+    title = "ReDiffuse"
     paper = "arXiv 2405.20771"
     published = "t=0.2"
 

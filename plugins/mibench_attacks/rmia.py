@@ -17,6 +17,7 @@ class RMIA(Attack):
     """RMIA: the share of auxiliary samples whose likelihood ratio to reference models the sample's own exceeds."""
 
     name = "rmia"
+    title = "RMIA"
     paper = "arXiv 2312.03262"
     published = "t=0.1"
 

@@ -13,6 +13,7 @@ class SecMI(Reconstruction):
     """SecMI: the error of one deterministic step there and back, on the data variable."""
 
     name = "secmi"
+    title = "SecMI"
     paper = "arXiv 2302.01316"
     published = "t=0.1"
 

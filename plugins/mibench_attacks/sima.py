@@ -14,6 +14,7 @@ class SimA(Attack):
     """SimA: the norm of the network's answer to the sample itself, without noise."""
 
     name = "sima"
+    title = "SimA"
     paper = "arXiv 2509.25003"
     published = "t=0.05"
 

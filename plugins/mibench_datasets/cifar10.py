@@ -33,6 +33,7 @@ class Cifar10(FileDataset):
     """CIFAR-10 in the published layout, colour images 32×32 in [−1, 1]: 50 000 for training, 10 000 for testing."""
 
     name = "cifar10"
+    title = "CIFAR-10"
     modality = IMAGE
     recipe = {"network": "unet-tiny", "steps": 1000, "batch": 32, "ema": 0.99, "log_snr": (0.0, 2.0)}
 

@@ -19,6 +19,7 @@ class LJSpeech(Speech):
     """LJ Speech, or any corpus in its layout, as log-mel spectrograms as HiFi-GAN and Grad-TTS take them."""
 
     name = "ljspeech"
+    title = "LJ Speech"
     version = 2
     paper = "Ito and Johnson 2017; arXiv 2010.05646, 2105.06337"
     recipe = {**Speech.recipe, "batch": 16}

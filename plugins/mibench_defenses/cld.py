@@ -12,6 +12,7 @@ class CLD(Defense):
     """Critically damped Langevin diffusion: data and velocity."""
 
     name = "cld"
+    title = "CLD"
     version = 2
     paper = "arXiv 2112.07068"
     adaptive = ("adaptive",)

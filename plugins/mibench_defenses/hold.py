@@ -12,6 +12,7 @@ class HOLD(Defense):
     """Higher-order Langevin dynamics: data, velocity, acceleration, … up to the order, critically damped."""
 
     name = "hold"
+    title = "HOLD"
     version = 2
     paper = "arXiv 2509.14225"
     adaptive = ("adaptive",)

@@ -12,6 +12,7 @@ class VE(Defense):
     """Variance-exploding SDE, the continuous score matching with Langevin dynamics."""
 
     name = "ve"
+    title = "VE"
     version = 2
     paper = "arXiv 2011.13456"
 

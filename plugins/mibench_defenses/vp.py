@@ -11,6 +11,7 @@ class VP(Defense):
     """Variance-preserving SDE, the continuous DDPM: the baseline."""
 
     name = "vp"
+    title = "VP"
     version = 2
     paper = "arXiv 2011.13456"
 

@@ -26,6 +26,7 @@ class DPSGD(Measure):
     """
 
     name = "dp-sgd"
+    title = "DP-SGD"
     paper = "arXiv 1607.00133, 2210.09929"
     stage = "step"
     adaptive = ("audit", "lira")
