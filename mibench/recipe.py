@@ -35,12 +35,16 @@ class Recipe(BaseModel):
         "for every process alike (arXiv 2206.00364, table 1); without it times follow time_power",
     )
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    network: Literal["mlp", "unet-tiny", "unet-cifar"] = Field(
-        "mlp", description="a residual MLP, or a U-Net of one of two sizes, for images and mels"
+    network: Literal["mlp", "relu-mlp", "unet-tiny", "unet-cifar"] = Field(
+        "mlp",
+        description="a residual MLP; the plain one with ReLU and LayerNorm of arXiv 2509.14225; or a U-Net of one of two "
+        "sizes, for images and mels",
     )
-    width: int = Field(256, ge=8, le=8192, description="width of the residual MLP")
-    depth: int = Field(3, ge=1, le=64, description="number of blocks of the residual MLP")
-    fourier: int = Field(0, ge=0, le=4096, description="random Fourier features of the MLP's input, 0 for none")
+    width: int = Field(256, ge=8, le=8192, description="width of an MLP")
+    depth: int = Field(3, ge=1, le=64, description="number of blocks or layers of an MLP")
+    fourier: int = Field(
+        0, ge=0, le=4096, description="random Fourier features of the residual MLP's input, 0 for none"
+    )
     fourier_scale: float = Field(
         6.0, gt=0, description="standard deviation of their frequencies, for inputs of unit scale"
     )

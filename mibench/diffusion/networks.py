@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from mibench.recipe import Recipe
 
-__all__ = ["MLP", "build"]
+__all__ = ["MLP", "ReluMLP", "build"]
 
 
 class MLP(nn.Module):
@@ -57,10 +58,43 @@ class MLP(nn.Module):
         return answer
 
 
+class ReluMLP(nn.Module):
+    """The fully connected network of 2509.14225: depth × (linear, LayerNorm, ReLU) and a linear layer, nothing added back.
+
+    The paper does not say how it is given the time: here by the features that ``MLP`` is given, beside the input.
+
+    Args:
+        blocks: how many states the input concatenates.
+        shape: the shape of one state.
+        recipe: width and depth.
+    """
+
+    def __init__(self, blocks: int, shape: tuple[int, ...], recipe: Recipe) -> None:
+        super().__init__()
+        size, width = math.prod(shape), recipe.width
+        self.shape = shape
+        self.octaves: Tensor
+        self.register_buffer("octaves", torch.logspace(-6, 1, 16, base=2.0))
+        sizes = [blocks * size + 32, *[width] * recipe.depth]
+        hidden = [
+            nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU())
+            for before, after in itertools.pairwise(sizes)
+        ]
+        self.layers = nn.Sequential(*hidden, nn.Linear(width, size))
+
+    def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
+        """(B, blocks, *shape) and (B,) → (B, *shape)."""
+        angle = log_snr[:, None] * self.octaves
+        answer: Tensor = self.layers(torch.cat([blocks.flatten(1), angle.sin(), angle.cos()], dim=1))
+        return answer.view(-1, *self.shape)
+
+
 def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:
     """The network that a recipe names."""
     if recipe.network == "mlp":
         return MLP(blocks, shape, recipe)
+    if recipe.network == "relu-mlp":
+        return ReluMLP(blocks, shape, recipe)
     from mibench.diffusion.unet import UNet
 
     return UNet(blocks, shape, recipe.network)
