@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -28,12 +28,21 @@ class PartialTraining(CheckpointSink):
         title: names the training in messages.
         say: takes one line where a state was read, or could not be read or written.
         every: seconds between two writes.
+        trainings: keys of the trainings that it holds, by which the driver gives them to one job again.
     """
 
     def __init__(
-        self, store: Store, key: str, facts: dict[str, Any], title: str, say: Callable[[str], None], every: float
+        self,
+        store: Store,
+        key: str,
+        facts: dict[str, Any],
+        title: str,
+        say: Callable[[str], None],
+        every: float,
+        trainings: Sequence[str] = (),
     ) -> None:
         self.store, self.key, self.facts, self.title, self.say, self.every = store, key, facts, title, say, every
+        self.trainings = list(trainings)
         self._began = time.monotonic()
         self._next = self._began + every
         self._failed = False
@@ -94,7 +103,7 @@ class PartialTraining(CheckpointSink):
     def _save(self, done: int, state: dict[str, Tensor]) -> bool:
         """Save a state; whether the store could be written."""
         try:
-            facts = {"facts": self.facts, "seconds": self.seconds}
+            facts = {"facts": self.facts, "seconds": self.seconds, "trainings": self.trainings}
             self.store.save("partials", f"{self.key}-{done:08d}", state, facts)
         except MibenchError as error:
             if not self._failed:

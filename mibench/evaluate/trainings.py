@@ -37,10 +37,9 @@ SAVE_EVERY = 60.0
 def make_models(cells: list[Cell], store: Store, device: str, report: Report, save_every: float = SAVE_EVERY) -> None:
     """Make and store the models of cells that differ only in seed, shadow and checkpoint.
 
-    Shadow models are trained in one stack where that is possible and measured to be faster, else one by one in stacks of
-    one: the same operations, so that their weights differ by rounding at most (on the CPUs tried they are equal). An
-    interrupted training continues from its last saved state in the way that it was begun, to the same weights on the same
-    device.
+    Models are trained in one stack where that is possible and measured to be faster, else one by one. A model has the same
+    weights either way, up to rounding, which the steps of a long training multiply. An interrupted training continues from its
+    last saved state in the way that it was begun, to the same weights on the same device.
 
     Args:
         cells: whose models are made.
@@ -50,7 +49,8 @@ def make_models(cells: list[Cell], store: Store, device: str, report: Report, sa
         save_every: seconds between two saved states of a training.
 
     Raises:
-        MibenchError: where a model cannot be trained; the others are stored.
+        MibenchError: where a model cannot be trained; the others are stored, and ``report.failed`` was called with each that is
+            not.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -61,7 +61,9 @@ def make_models(cells: list[Cell], store: Store, device: str, report: Report, sa
             facts = {"steps": None, "seconds": 0.0, "loss": None}
             save_model(cell, store, data, {"points": training_data(cell, data)}, facts)
     if groups:
-        _Trainer(store, device, report, save_every).run([Training(group, device) for group in groups.values()])
+        places = {cell.model_key: index for index, cell in enumerate(cells)}
+        trainer = _Trainer(store, device, report, save_every, places)
+        trainer.run([Training(group, device) for group in groups.values()])
 
 
 class Training:
@@ -138,10 +140,11 @@ def _arguments(trainings: list[Training]) -> tuple[Defense, list[Model], list[Te
 
 
 class _Trainer:
-    """Runs the trainings of one job, whose models differ only in seed and shadow."""
+    """Runs the trainings of one job, whose models differ only in seed and shadow; ``places`` are their cells' in the job."""
 
-    def __init__(self, store: Store, device: str, report: Report, save_every: float) -> None:
+    def __init__(self, store: Store, device: str, report: Report, save_every: float, places: dict[str, int]) -> None:
         self.store, self.device, self.report, self.save_every = store, device, report, save_every
+        self.places = places
 
     def run(self, trainings: list[Training]) -> None:
         """Train and store all models.
@@ -151,43 +154,53 @@ class _Trainer:
         """
         for training in trainings:
             training.check_claims()
-        first = trainings[0].first
-        stacked = first.shadow is not None and can_stack(first.defense, [training.model for training in trainings])
-        partials = [self._partial(training.first.model_title, [training]) for training in trainings]
-        if stacked and len(trainings) > 1 and not any(partial.exists for partial in partials):
-            whole = self._partial(f"the training of {len(trainings)} models of {first.defense.label}", trainings)
-            if whole.exists or stacking_is_faster(trainings, self.report.say):
-                try:
-                    self._train(trainings, whole, self.report.progress, stacked)
-                    return
-                except FloatingPointError as error:
-                    self.report.say(
-                        f"a loss in the stack is no longer finite ({error}); the models are trained one by one"
-                    )
-                    whole.delete()
-        self._train_one_by_one(trainings, partials, stacked)
+        partials = {training: self._partial(training.first.model_title, [training]) for training in trainings}
+        stack = [training for training in trainings if not partials[training].exists]
+        if len(stack) > 1 and self._train_in_one_stack(stack):
+            trainings = [training for training in trainings if training not in stack]
+        self._train_one_by_one({training: partials[training] for training in trainings})
+
+    def _train_in_one_stack(self, trainings: list[Training]) -> bool:
+        """Train models in one stack and store them; whether that is possible and pays."""
+        defense = trainings[0].first.defense
+        if not can_stack(defense, [training.model for training in trainings]):
+            return False
+        partial = self._partial(f"the training of {len(trainings)} models of {defense.label}", trainings)
+        if not (partial.exists or stacking_is_faster(trainings, self.report.say)):
+            return False
+        try:
+            self._train(trainings, partial, self.report.progress)
+        except FloatingPointError as error:
+            self.report.say(f"a loss in the stack is no longer finite ({error}); the models are trained one by one")
+            partial.delete()
+            return False
+        return True
 
     def _partial(self, title: str, trainings: list[Training], *names: str) -> PartialTraining:
         splits = [training.data.fingerprint for training in trainings]
         code = model_code(trainings[0].first)
         facts = {"device": self.device, "torch": torch.__version__, "splits": splits, "code": code}
         key = digest_of([*(training.first.training_key for training in trainings), *names])
-        return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every)
+        keys = [training.first.training_key for training in trainings]
+        return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every, keys)
 
-    def _train_one_by_one(self, trainings: list[Training], partials: list[PartialTraining], stacked: bool) -> None:
-        """Train each model and store it; ``stacked`` ones in a stack of one."""
+    def _train_one_by_one(self, trainings: dict[Training, PartialTraining]) -> None:
+        """Train each model and store it."""
         failure = ""
-        for partial in partials:
+        for partial in trainings.values():
             partial.begin()
-        for k, (training, partial) in enumerate(zip(trainings, partials, strict=True)):
+        for k, (training, partial) in enumerate(trainings.items()):
 
             def progress(done: int, total: int, k: int = k) -> None:
                 self.report.progress(k * total + done, len(trainings) * total)
 
             try:
-                self._train([training], partial, progress, stacked)
+                self._train([training], partial, progress)
             except FloatingPointError as error:
-                failure = failure or f"{training.first.model_title} cannot be trained with this recipe: {error}"
+                reason = f"{training.first.model_title} cannot be trained with this recipe: {error}"
+                failure = failure or reason
+                for cell in training.cells:
+                    self.report.failed(self.places[cell.model_key], MibenchError(reason))
                 partial.delete()
         if failure:
             raise MibenchError(failure)
@@ -197,7 +210,6 @@ class _Trainer:
         trainings: list[Training],
         partial: PartialTraining,
         progress: Callable[[int, int], None],
-        stacked: bool,
     ) -> None:
         """Train models in one stack, or a single one by itself, and store them."""
         partial.begin()
@@ -209,7 +221,7 @@ class _Trainer:
         callbacks = Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)
         facts = (
             train_stacked(*_arguments(trainings), callbacks)
-            if stacked
+            if len(trainings) > 1
             else [self._train_single(trainings[0], callbacks)]
         )
         seconds = round(partial.seconds / len(trainings), 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from mibench.errors import MibenchError
 from mibench.suite.cells import Cell
 from mibench.suite.plan import Plan
@@ -32,6 +34,14 @@ class Dependencies:
             for model in cell.models():
                 if model.model_key not in self.missing and not self._is_stored(model):
                     self.missing[model.model_key] = model
+
+    def begun(self) -> set[frozenset[str]]:
+        """The keys of trainings that were interrupted in one stack, for each stack."""
+        store, stacks = self.plan.store, set()
+        for key in store.keys("partials", ""):
+            with suppress(MibenchError):  # it is corrupt, and is now set aside
+                stacks.add(frozenset(store.meta("partials", key).get("trainings", ())))
+        return {stack for stack in stacks if len(stack) > 1}
 
     def check_made(self, model: Cell) -> bool:
         """Whether a model is stored by now, which is noted."""

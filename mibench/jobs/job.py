@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from mibench.jobs.estimate import job_class
+from mibench.jobs.estimate import estimate, job_class
 from mibench.jobs.messages import JobKind
 from mibench.suite.cells import Cell
 
@@ -16,6 +18,8 @@ LIVES = 3
 """How often a job is tried when its worker is lost, or killed by another process."""
 TOGETHER = 16
 """The most trainings that share a job."""
+SLACK = 1.1
+"""By so much may larger jobs lengthen the time until all trainings are done."""
 
 
 @dataclass(eq=False)
@@ -68,20 +72,46 @@ class Job:
         return [self.cells[index] for index in sorted(self.unanswered)]
 
 
-def group_trainings(models: list[Cell]) -> list[list[Cell]]:
+def group_trainings(models: list[Cell], workers: int = 1, begun: Collection[frozenset[str]] = ()) -> list[list[Cell]]:
     """Divide models into jobs.
 
-    All checkpoints of a training share a job. So do the shadow models of one target, which may train together, and the exact
-    models of all seeds.
+    All checkpoints of a training share a job. So do the targets of several seeds, which may train together, the shadow models
+    of one defense, and the exact models of all seeds. Jobs are as large as they may be while every worker has its share. Where a
+    defense trains each model by itself, each target has a job of its own, and only the shadow models of one target share one.
+
+    Args:
+        models: to be made.
+        workers: how many jobs run at a time.
+        begun: keys of trainings that were interrupted together, and go on only together.
     """
     groups: dict[tuple[str, bool], dict[str, list[Cell]]] = {}
     for cell in models:
-        relative = replace(cell, shadow=None, checkpoint=0, seed=cell.seed if cell.model_kind == "trained" else 0)
+        together = cell.model_kind != "trained" or cell.defense.stackable
+        relative = replace(cell, shadow=None, checkpoint=0, seed=0 if together else cell.seed)
         group = groups.setdefault((relative.model_key, cell.shadow is not None), {})
         group.setdefault(cell.training_key, []).append(cell)
-    jobs = []
+    fixed = []
     for group in groups.values():
-        trainings = list(group.values())
-        size = math.ceil(len(trainings) / math.ceil(len(trainings) / TOGETHER))
-        jobs += [list(itertools.chain(*trainings[k : k + size])) for k in range(0, len(trainings), size)]
-    return jobs
+        for keys in begun:
+            if keys <= group.keys():
+                fixed.append(list(itertools.chain(*(group.pop(key) for key in sorted(keys, key=list(group).index)))))
+    plans = []
+    for size in range(TOGETHER, 0, -1):
+        jobs = [*fixed, *(job for group in groups.values() for job in _parts(list(group.values()), size))]
+        plans.append((_span(jobs, workers), jobs))
+    limit = SLACK * min(span for span, _ in plans)
+    return next(jobs for span, jobs in plans if span <= limit)
+
+
+def _parts(trainings: list[list[Cell]], size: int) -> list[list[Cell]]:
+    """Divide trainings into jobs of so many at most, and as equal as can be."""
+    size = math.ceil(len(trainings) / math.ceil(len(trainings) / size)) if trainings else 1
+    return [list(itertools.chain(*trainings[k : k + size])) for k in range(0, len(trainings), size)]
+
+
+def _span(jobs: list[list[Cell]], workers: int) -> float:
+    """Seconds that so many workers take for jobs that make models, the longest first."""
+    ends = [0.0] * max(1, workers)
+    for cost in sorted((estimate("models", job) for job in jobs), reverse=True):
+        heapq.heapreplace(ends, ends[0] + cost)
+    return max(ends)

@@ -6,7 +6,8 @@ worker writes messages into a pipe, one JSON object a line; the guard reads them
     Begin, Progress and Say at any time (Begin again whenever the worker turns to another cell); one Done or Failed for each
     cell; Ended as the last message. Where the guard itself is gone, the engine puts Lost in its place.
 
-A job that makes models says no ``Begin``, ``Done`` or ``Failed``: the models that it has stored are its result.
+A job that makes models says no ``Begin`` or ``Done``: the models that it has stored are its result. It says ``Failed`` of those
+that cannot be trained.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 from mibench.errors import UsageError
 from mibench.jobs.engine import Engine
 from mibench.jobs.estimate import estimate, shard
+from mibench.jobs.job import group_trainings
 from mibench.jobs.options import Event, JobOptions, OnEvent
 from mibench.jobs.scheduler import Scheduler
 from mibench.jobs.stop import Stop
@@ -112,7 +113,7 @@ def preview(suite: Suite, records: Path, store: Store, options: JobOptions) -> P
     needed = {model.model_key: model for cell in cells for model in cell.models()}
     models = [model for key, model in needed.items() if not store.has("models", key)]
     trainings = {model.training_key for model in models if model.model_kind == "trained"}
-    seconds = estimate("models", models) + estimate("measure", cells)
+    seconds = sum(estimate("models", job) for job in group_trainings(models)) + estimate("measure", cells)
     return Preview(states, len(cells), len(trainings), seconds)
 
 

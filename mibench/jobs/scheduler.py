@@ -72,11 +72,12 @@ class Scheduler:
             Stopped: by a signal; what was done until then is kept.
         """
         self._report("begin")
-        for group in group_trainings(list(self.dependencies.missing.values())):
-            self._enqueue(Job("models", group))
-        self._enqueue_ready_cells()
         announced = False
         with self.engine:
+            missing = list(self.dependencies.missing.values())
+            for group in group_trainings(missing, self.engine.workers, self.dependencies.begun()):
+                self._enqueue(Job("models", group))
+            self._enqueue_ready_cells()
             while not self.stop.signal:
                 if not self.stop.requested:
                     self._start_jobs()
@@ -211,12 +212,10 @@ class Scheduler:
         self.clock.end(job, message.memory_used if isinstance(message, Ended) else 0)
         left = job.open_cells()
         if job.kind == "models":
-            left = []
             for model in job.cells:
                 if self.dependencies.check_made(model):
                     self._report("trained", model)
-                else:
-                    left.append(model)
+                    left = [other for other in left if other is not model]
         self._carry_out(job, after_end(job, message, left))
         if job.kind == "models":
             self._enqueue_ready_cells()

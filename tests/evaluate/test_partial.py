@@ -24,8 +24,8 @@ CELLS = {
     "private": [cell(defense="vp+dp-sgd:noise=1,steps=1+dropout", model="trained", recipe=RECIPE)],
     "one by one": [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1)],
     "together": [
-        replace(cell(model="trained", recipe=RECIPE, checkpoint=checkpoint), shadow=("offline", k))
-        for k in (0, 1)
+        cell(model="trained", recipe=RECIPE, seed=seed, checkpoint=checkpoint)
+        for seed in (0, 1)
         for checkpoint in (0, 12)
     ],
 }
@@ -86,13 +86,39 @@ def test_killed_at_three_random_moments_it_ends_at_the_same_weights(way, store, 
     assert facts["together"] == (2 if way == "together" else 1)
 
 
-def test_shadow_models_are_the_same_together_and_one_by_one(store, tmp_path, monkeypatch):
-    expected, other = made("together", store, monkeypatch), Store(tmp_path / "other")
-    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: False)
+def test_a_model_is_the_same_trained_alone_or_with_other_seeds(store, tmp_path, monkeypatch):
+    made("together", store, monkeypatch)
+    other, key = Store(tmp_path / "other"), CELLS["together"][2].model_key
     trainings.make_models(CELLS["together"][2:], other, "cpu", silent())
-    trainings.make_models(CELLS["together"][:2], other, "cpu", silent())
-    assert digests("together", other) == expected
-    assert other.meta("models", CELLS["together"][0].model_key)["together"] == 1
+    (stacked, facts), (alone, own) = (where.load("models", key) for where in (store, other))
+    assert (facts["together"], own["together"]) == (2, 1)
+    assert all(torch.allclose(stacked[name], alone[name], rtol=0, atol=1e-5) for name in alone)
+
+
+def test_one_training_that_was_begun_alone_does_not_keep_the_others_from_a_stack(store, monkeypatch):
+    interrupted("alone", store, monkeypatch, at=40)
+    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: True)
+    seeds, said = [cell(model="trained", recipe=RECIPE, seed=seed) for seed in (0, 1, 2)], []
+    trainings.make_models(seeds, store, "cpu", silent(said.append))
+    assert [store.meta("models", one.model_key)["together"] for one in seeds] == [1, 2, 2]
+    assert any("continues after step 4" in line for line in said)
+
+
+def test_of_several_seeds_only_the_one_that_diverges_fails(store, monkeypatch):
+    def diverges(*arguments):
+        raise FloatingPointError("inf")
+
+    train, failed, seeds = trainings.train, [], CELLS["one by one"]
+    monkeypatch.setattr(trainings, "stacking_is_faster", lambda several, say: True)
+    monkeypatch.setattr(trainings, "train_stacked", diverges)
+    monkeypatch.setattr(trainings, "train", lambda *a: (diverges if a[4] == seeds[0].seed else train)(*a))
+    report = replace(silent(), failed=lambda index, error: failed.append((index, str(error))))
+    with pytest.raises(MibenchError, match="seed 0 cannot be trained"):
+        trainings.make_models(seeds, store, "cpu", report)
+    assert [index for index, _ in failed] == [0] and [store.has("models", one.model_key) for one in seeds] == [
+        False,
+        True,
+    ]
 
 
 class Interrupted(Exception):

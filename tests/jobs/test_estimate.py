@@ -64,19 +64,39 @@ def test_time_left_is_what_is_left_at_the_pace_so_far(monkeypatch, cells):
     assert clock.memory == {"models": estimates.MEMORY, "measure": 1 << 31, "exact": estimates.MEMORY}
 
 
-def test_checkpoints_share_a_job_and_shadows_of_one_target_do(cells):
+def trainings_of(groups):
+    """How many trainings each group has that makes targets, and each that makes shadow models."""
+    trained = [group for group in groups if group[0].model_kind == "trained"]
+    sizes = [(group[0].shadow is not None, len({model.training_key for model in group})) for group in trained]
+    return [sorted(size for shadow, size in sizes if shadow == kind) for kind in (False, True)]
+
+
+def test_seeds_of_one_defense_share_a_job_with_all_checkpoints(cells):
     models = {model.model_key: model for cell in cells for model in cell.models()}
     groups = group_trainings(list(models.values()))
     assert sorted(model.model_key for group in groups for model in group) == sorted(models)
     for group in groups:
-        assert len({(model.defense.label, model.seed) for model in group}) == 1 or group[0].model_kind != "trained"
-        assert len({model.shadow is None for model in group}) == 1
-    targets = [group for group in groups if group[0].model_kind == "trained" and group[0].shadow is None]
-    assert len(targets) == 6 and {len(group) for group in targets} == {3}  # two checkpoints and the end
-    assert {len(group) for group in groups if group[0].shadow} == {6}  # of two shadow models
+        assert len({(model.defense.label, model.model_kind, model.shadow is None) for model in group}) == 1
+    assert trainings_of(groups) == [[3, 3], [6, 6]]
+    # the exact models of seed 0, the fresh ones of all seeds, the targets after two checkpoints and at the end
+    assert {len(group) for group in groups if group[0].shadow is None} == {1, 3, 9}
 
 
-def test_no_more_than_sixteen_trainings_share_a_job(cells):
+def test_every_worker_has_its_share_of_the_trainings(cells):
     (first, *_) = (cell for cell in cells if cell.model_kind == "trained")
-    shadows = [replace(first, attack=None, checkpoint=0, shadow=("online", k)) for k in range(20)]
-    assert [len(group) for group in group_trainings(shadows)] == [10, 10]
+    seeds = [replace(first, attack=None, checkpoint=0, seed=seed) for seed in range(20)]
+    sizes = {workers: trainings_of(group_trainings(seeds[:5], workers))[0] for workers in (1, 2, 3, 8)}
+    assert sizes == {1: [5], 2: [2, 3], 3: [1, 2, 2], 8: [1] * 5}
+    assert trainings_of(group_trainings(seeds))[0] == [10, 10]  # 16 at most
+    (private, *_) = plan_cells(
+        load(), Suite(datasets=["digits"], defenses=["vp+dp-sgd:noise=1"], attacks=["pia"], seeds=[0], controls=False)
+    )
+    alone = [replace(private, seed=seed) for seed in range(3)]
+    assert trainings_of(group_trainings(alone))[0] == [1, 1, 1]
+
+
+def test_trainings_that_were_interrupted_together_share_a_job_again(cells):
+    (first, *_) = (cell for cell in cells if cell.model_kind == "trained")
+    seeds = [replace(first, attack=None, checkpoint=0, seed=seed) for seed in range(4)]
+    begun = {frozenset(seed.training_key for seed in seeds[1:]), frozenset(["another", seeds[0].training_key])}
+    assert [[model.seed for model in group] for group in group_trainings(seeds, 2, begun)] == [[1, 2, 3], [0]]

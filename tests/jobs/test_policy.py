@@ -66,15 +66,13 @@ def test_cells(case):
     assert decided(after_end(job(**state), end, [CELLS[index] for index in left])) == expected
 
 
+APART = [("again", [0, 1], False, LIVES), ("again", [2], False, LIVES)]  # each training in a job of its own
 MODEL_CASES = {
-    "a crash": (CRASH, {}, [("fails", [0], "crash"), ("fails", [1], "crash"), ("fails", [2], "crash")]),
-    "memory": (MEMORY, {}, [("again", [0, 1], False, LIVES), ("again", [2], False, LIVES)]),
+    "a crash": (CRASH, {}, APART),
+    "memory": (MEMORY, {}, APART),
     "killed": (KILLED, {}, [("again", [0, 1, 2], False, LIVES - 1)]),
-    "lost for the last time": (
-        GONE,
-        {"lives": 1},
-        [("fails", [k], f"its worker was lost {LIVES} times: gone") for k in range(3)],
-    ),
+    "killed for the last time": (KILLED, {"lives": 1}, APART),
+    "lost for the last time": (GONE, {"lives": 1}, APART),
 }
 
 
@@ -84,9 +82,12 @@ def test_models(case):
     assert decided(after_end(job(SHADOWS, **state), end, SHADOWS), SHADOWS) == expected
 
 
-def test_the_memory_of_one_training_is_tried_alone():
+def test_one_training_is_not_divided_further():
     one = SHADOWS[2:]
     assert decided(after_end(Job("models", one), MEMORY, one), one) == [("again", [0], True, LIVES)]
+    assert decided(after_end(Job("models", one), CRASH, one), one) == [("fails", [0], "crash")]
+    lost = [("fails", [0], f"its worker was lost {LIVES} times: gone")]
+    assert decided(after_end(Job("models", one, lives=1), GONE, one), one) == lost
 
 
 def test_a_cell_that_fails_by_itself():
