@@ -24,7 +24,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mibench.api import attack, dataset, defense, model, roc, run, scores
+    from mibench.api import attack, audit, dataset, defense, model, roc, run, scores
+    from mibench.auditing.checkpoint import Checkpoint
+    from mibench.auditing.result import Audit
     from mibench.claims import Claim
     from mibench.components import Attack, Component, Dataset
     from mibench.context import Context
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from mibench.diffusion.model import Model
     from mibench.diffusion.process import Kernel, LinearSDE
     from mibench.errors import MibenchError, NotApplicable, UsageError
-    from mibench.file_datasets import FileDataset
+    from mibench.file_datasets import FileDataset, FileReader
     from mibench.hookspecs import hookimpl
     from mibench.leaderboard.records import records
     from mibench.measures import Measure
@@ -47,12 +49,15 @@ __all__ = [
     "MEL",
     "POINTS",
     "Attack",
+    "Audit",
+    "Checkpoint",
     "Claim",
     "Component",
     "Context",
     "Dataset",
     "Defense",
     "FileDataset",
+    "FileReader",
     "Kernel",
     "LinearSDE",
     "Measure",
@@ -65,6 +70,7 @@ __all__ = [
     "Record",
     "UsageError",
     "attack",
+    "audit",
     "dataset",
     "defense",
     "hookimpl",
@@ -76,7 +82,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "mibench.api": ("attack", "dataset", "defense", "model", "roc", "run", "scores"),
+    "mibench.api": ("attack", "audit", "dataset", "defense", "model", "roc", "run", "scores"),
+    "mibench.auditing.checkpoint": ("Checkpoint",),
+    "mibench.auditing.result": ("Audit",),
     "mibench.claims": ("Claim",),
     "mibench.components": ("Attack", "Component", "Dataset"),
     "mibench.context": ("Context",),
@@ -85,7 +93,7 @@ _HOMES = {
     "mibench.diffusion.model": ("Model",),
     "mibench.diffusion.process": ("Kernel", "LinearSDE"),
     "mibench.errors": ("MibenchError", "NotApplicable", "UsageError"),
-    "mibench.file_datasets": ("FileDataset",),
+    "mibench.file_datasets": ("FileDataset", "FileReader"),
     "mibench.hookspecs": ("hookimpl",),
     "mibench.leaderboard.records": ("records",),
     "mibench.measures": ("Measure",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mibench.auditing.result import Audit
     from mibench.diffusion.model import Model
     from mibench.results.figures import AttackMetrics
     from mibench.results.record import Record
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["attack", "dataset", "defense", "model", "roc", "run", "scores"]
+__all__ = ["attack", "audit", "dataset", "defense", "model", "roc", "run", "scores"]
 
 
 def dataset(name: str) -> Dataset:
@@ -114,6 +115,44 @@ def run(
     if cell in outcome.failures:
         raise MibenchError(f"{cell.title}: {outcome.failures[cell]}")
     return read_record(outcome.plan.path(cell))
+
+
+def audit(
+    model: str | Path,
+    members: str | Path,
+    nonmembers: str | Path,
+    *,
+    attacks: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> Audit:
+    """Audit a model that someone else has trained, as ``mibench audit`` does, in a process of its own.
+
+    Args:
+        model: folder of a diffusers model, or "file.py:function", which returns a ``mibench.Checkpoint``.
+        members, nonmembers: folders, zips or tars of files that it was trained on, and that it was not.
+        attacks: names such as "pia:p=2"; by default all that need no training.
+        say: takes a line on what was found so far.
+        progress: takes a stage, the steps done and the steps in all.
+        options: those of the command line, by the same names, such as ``reference="more/"``, ``data="speech:frames=80"``,
+            ``range=(0, 1)``, ``limit=1000``, ``out="audit"``, ``controls=False``.
+
+    Returns:
+        The audit: ``headline``, ``attacks``, ``split``, ``records``, ``warnings``, and ``scores``, a DataFrame of files.
+
+    Raises:
+        UsageError: the model or the files are not what they should be, or an option is wrong; nothing was attacked.
+        MibenchError: the audit failed.
+    """
+    from mibench.auditing.process import audit_apart
+    from mibench.auditing.settings import AuditSettings
+    from mibench.names import validated
+
+    given = {"model": str(model), "members": members, "nonmembers": nonmembers, "attacks": tuple(attacks), **options}
+    flags = {name: f"--{name.replace('_', '-')}" for name in AuditSettings.model_fields}
+    settings = validated(AuditSettings, given, "audit", flags)
+    return audit_apart(settings, say or (lambda line: None), progress or (lambda stage, done, total: None))
 
 
 def _check(device: Any, workers: Any, time_limit: Any) -> None:

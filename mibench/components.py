@@ -145,7 +145,8 @@ class Dataset(Component):
     def file_facts(self, generator: torch.Generator) -> list[dict[str, float]] | None:
         """Numbers that describe the file of each sample of ``pool``, which gets the same generator; None without files.
 
-        They are about the file, such as its size and format, and not about the sample; a missing name stands for 0.
+        They are about the file, such as its size and format, and not about the sample; a missing name stands for 0. Data with
+        a fixed split give those of the members, then those of the non-members, in the order of ``fixed_split`` for this seed.
         """
         return None
 

@@ -162,6 +162,8 @@ class FileFacts:
         if facts is None:
             raise NotApplicable("the samples come from no files")
         order = torch.randperm(len(facts), generator=generator(self._seed, "split")).tolist()
+        if self._dataset.fixed_split(generator(self._seed, "split")) is not None:
+            order = list(range(len(facts)))
         samples = _items(torch.cat([self._data.members, self._data.nonmembers]))
         drawn = [facts[k] for k in order[: len(samples)]]
         names = sorted({name for row in drawn for name in row})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -13,7 +13,10 @@ from mibench.archives import Archive, open_archive
 from mibench.components import Dataset
 from mibench.errors import MibenchError, UsageError
 
-__all__ = ["NO_OPTION", "FileDataset"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["NO_OPTION", "FileDataset", "FileReader"]
 
 NO_OPTION = re.compile(r"[,\[\]\x00-\x1f]|\+(?=\s*[A-Za-z])|^\s|\s$")
 """What a path must not contain, or a label with it could not be read again."""
@@ -81,3 +84,33 @@ class FileDataset(Dataset):
         if spec["options"].pop("path"):
             spec["options"]["content"] = self.content
         return spec
+
+
+class FileReader:
+    """How one file of a dataset becomes a sample, so that ``mibench audit`` can read folders of any size file by file.
+
+    A plugin subclasses it for its dataset: ``class MyReader(FileReader, of=MyDataset)``.
+
+    Args:
+        dataset: its options.
+    """
+
+    known: ClassVar[dict[type[FileDataset], type[FileReader]]] = {}
+
+    def __init_subclass__(cls, of: type[FileDataset]) -> None:
+        FileReader.known[of] = cls
+
+    def __init__(self, dataset: FileDataset) -> None:
+        self.dataset = dataset
+
+    def read(self, data: bytes) -> Tensor:
+        """The sample in a file, (*item) float32.
+
+        Raises:
+            ValueError: saying what is wrong with the file, such as "is no readable image".
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement read()")
+
+    def describe(self, data: bytes) -> dict[str, float]:
+        """Facts of a readable file, see ``Dataset.file_facts``; by default none."""
+        return {}

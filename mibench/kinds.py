@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Access", "Device", "Grid", "Method", "ModelKind", "ShadowKind", "Tier"]
+__all__ = ["Access", "AnyModelKind", "Device", "Grid", "Method", "ModelKind", "Prediction", "ShadowKind", "Tier"]
 
 Access = Literal["data", "samples", "network", "gradients", "weights"]
 """What an attack needs of the model; each includes those before it."""
@@ -20,6 +20,12 @@ ShadowKind = Literal["online", "offline"]
 
 ModelKind = Literal["trained", "exact", "fresh"]
 """A trained model, the optimal model of the members, or the optimal model of data that is never scored."""
+
+AnyModelKind = Literal["trained", "exact", "fresh", "given"]
+"""The same, or a model that someone else has trained (``mibench audit``)."""
+
+Prediction = Literal["epsilon", "sample", "v_prediction", "flow", "score", "edm", "edm_v"]
+"""What the network of a given model answers with, see ``mibench.Checkpoint``."""
 
 Method = Literal["multistep", "exponential", "sscs", "euler-maruyama"]
 """Samplers, see ``mibench.diffusion.sampling.integrate``."""

@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
     "run": "train, attack and measure: one cell or a whole suite; the same command again resumes",
+    "audit": "attack a model that someone else has trained, given its training files and others",
     "status": "count the cells of a suite that are done, missing, stale or failed",
     "log": "print the output of the job that ran a cell, with the traceback of an error",
     "ls": "list all datasets, defenses, measures and attacks, or all about one of them",

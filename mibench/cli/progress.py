@@ -13,7 +13,7 @@ from mibench.errors import one_line
 if TYPE_CHECKING:
     from mibench.jobs.options import Event
 
-__all__ = ["ProgressDisplay", "duration"]
+__all__ = ["AuditDisplay", "ProgressDisplay", "duration"]
 
 SHAPE = "{n_fmt}/{total_fmt} cells |{bar}| {elapsed}{postfix}"
 
@@ -59,6 +59,39 @@ class ProgressDisplay:
         count = "" if self.terminal else f" ({event.finished} of {event.total}{left})"
         with suppress(OSError):  # nobody reads the output any more; the run goes on
             self.bar.write(_line(event, count), file=sys.stderr)
+
+
+class AuditDisplay:
+    """Prints what an audit says on standard error, and a bar on a terminal; a context manager.
+
+    Args:
+        quiet: whether nothing is shown.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.terminal = quiet, sys.stderr.isatty() and not quiet
+        self.bar = tqdm(disable=True)
+        self._stage = ""
+
+    def __enter__(self) -> AuditDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+        if not self.quiet:
+            with suppress(OSError):
+                self.bar.write(one_line(line), file=sys.stderr)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        if stage != self._stage:
+            self.bar.close()
+            self._stage = stage
+            self.bar = tqdm(total=total, desc=f"attacking {stage}", disable=not self.terminal, leave=False)
+        self.bar.update(done - self.bar.n)
 
 
 def _line(event: Event, count: str) -> str:

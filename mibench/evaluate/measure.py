@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mibench.diffusion.model import Cost
+from mibench.diffusion.model import Cost, Model
 from mibench.evaluate import scoring
 from mibench.evaluate.attack_run import AttackRun, prepare_attack
 from mibench.evaluate.environment import environment
 from mibench.evaluate.guarding import CellIsolation
+from mibench.evaluate.partial_scores import PartialScores
 from mibench.evaluate.record import Measurement, build_record
 from mibench.evaluate.report import Report
 from mibench.evaluate.shadows import Shadows
@@ -27,8 +29,17 @@ from mibench.suite.cells import Cell
 
 __all__ = ["measure"]
 
+SAVE_EVERY = 60.0
 
-def measure(cells: list[Cell], store: Store, device: str, report: Report) -> None:
+
+def measure(
+    cells: list[Cell],
+    store: Store,
+    device: str,
+    report: Report,
+    given: tuple[Model, dict[str, Any]] | None = None,
+    save_every: float = SAVE_EVERY,
+) -> None:
     """Measure the cells of one model.
 
     Every attack first learns from the calibration samples. Then the samples are scored batch by batch, members and
@@ -40,11 +51,13 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
         store: takes scores and samples.
         device: "cpu" or "cuda".
         report: takes a record or a failure for each cell.
+        given: a model that is audited, with what is known of it; None where the store holds the model.
+        save_every: seconds between two times at which unfinished scores are saved.
 
     Raises:
         MibenchError: where the model cannot be opened, or an attack changed it and it cannot be put back.
     """
-    target = Target(cells[0], store, device)
+    target = Target(cells[0], store, device, given)
     shadows = Shadows(target)
     isolation = CellIsolation(cells, target, shadows, report)
     _say_notes(target, report)
@@ -62,7 +75,7 @@ def measure(cells: list[Cell], store: Store, device: str, report: Report) -> Non
     target.cache.clear()
     for audit in (False, True):
         if chosen := [run for run in runs if run.attack.audits == audit]:
-            _score(chosen, target.sides(audit), cells, target, isolation, report)
+            _score(chosen, target.sides(audit), cells, target, isolation, report, save_every)
 
 
 def _score(
@@ -72,18 +85,28 @@ def _score(
     target: Target,
     isolation: CellIsolation,
     report: Report,
+    save_every: float,
 ) -> None:
     """Score all samples of both sides, those trained on first, with all attacks; then store and report the results."""
     samples = torch.cat(sides)
     order = torch.randperm(len(samples), generator=generator(target.cell.seed, "order of scoring"))
     batches = torch.split(order, scoring.BATCH)
     total, done = len(runs) * len(batches), 0
+    partials = {
+        run.cell_index: _partial(run, cells, target, len(batches), report, save_every)
+        for run in runs
+        if run.cell_index not in isolation.ended
+    }
+    scored = {run.cell_index: partials[run.cell_index].resume(run) for run in runs if run.cell_index in partials}
     for stage, batch in enumerate(batches, start=1):
         x = samples[batch].to(target.device, torch.float64)
-        for run in (run for run in runs if run.cell_index not in isolation.ended):
+        for run in runs:
+            done += 1
+            if run.cell_index in isolation.ended or stage <= scored[run.cell_index]:
+                continue
             with isolation.stage(run.cell_index, stage):
                 run.score(x.clone(), batch)
-            done += 1
+                partials[run.cell_index].save(run, stage)
             report.progress(done, total)
         target.cache.clear()
     if target.cache.requested:
@@ -109,9 +132,24 @@ def _score(
                     f"nonmembers/{setting}": values[count:].clone(),
                 }
             target.store.save("scores", cell.key(target.weights), scores, {"spec": cell.spec(), **facts})
+            partials[run.cell_index].delete()
             stored = _stored_measurement(cell, target)
             assert stored is not None
             report.done(run.cell_index, build_record(cell, target, stored))
+
+
+def _partial(
+    run: AttackRun, cells: list[Cell], target: Target, batches: int, report: Report, every: float
+) -> PartialScores:
+    """The saved scores of an unfinished run."""
+    facts = {
+        "code": code_digest(run.attack),
+        "batches": batches,
+        "batch": scoring.BATCH,
+        "device": target.device,
+        "torch": torch.__version__,
+    }
+    return PartialScores(target.store, cells[run.cell_index].key(target.weights), facts, report.say, every)
 
 
 def _stored_measurement(cell: Cell, target: Target) -> Measurement | None:

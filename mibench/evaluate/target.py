@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,14 @@ class SharedModel:
 
     Args:
         model: the model; its denoiser must not change.
+        copied: whether a copy of the denoiser is kept, to compare with and to put back. Without one, torch's counts of changes
+            in place tell whether a weight has changed, and nothing can be put back: for models too large to be held twice.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, copied: bool = True) -> None:
         self._model = model
-        self._original = copy.deepcopy(model.denoiser)
+        self._original = copy.deepcopy(model.denoiser) if copied else None
+        self._counts = _counts(model.denoiser)
 
     def counted(self, cost: Cost) -> Model:
         """The model, with access to all of it; its evaluations are added to ``cost``."""
@@ -39,6 +43,8 @@ class SharedModel:
 
     def unchanged(self) -> bool:
         """Whether the denoiser has its weights, mode and gradient flags, and no hooks."""
+        if self._original is None:
+            return _counts(self._model.denoiser) == self._counts
         return _same(self._model.denoiser, self._original)
 
     def restore(self) -> bool:
@@ -58,6 +64,7 @@ class Target:
         cell: any cell of the model.
         store: holds the model.
         device: "cpu" or "cuda".
+        given: a model that is audited, and what is known of it; None where the store holds the model.
 
     Attributes:
         data: the split of the samples.
@@ -66,13 +73,16 @@ class Target:
         released: the model that is attacked and sampled.
     """
 
-    def __init__(self, cell: Cell, store: Store, device: str) -> None:
+    def __init__(
+        self, cell: Cell, store: Store, device: str, given: tuple[Model, dict[str, Any]] | None = None
+    ) -> None:
         self.cell, self.store, self.device = cell, store, device
         self.data = split(cell.dataset, cell.seed)
         self.cache = EvaluationCache()
-        model, self.facts = open_model(cell, store, self.data, device, self.cache)
+        model, self.facts = given or open_model(cell, store, self.data, device, self.cache)
+        model.cache = self.cache
         self.process = model.process
-        self.released = SharedModel(self.release(model))
+        self.released = SharedModel(model, copied=False) if given else SharedModel(self.release(model))
 
     @property
     def weights(self) -> str:
@@ -128,6 +138,18 @@ class Target:
         return model.for_access(cell.attack.access, f"attack {cell.attack.label}")
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _counts(denoiser: Denoiser) -> list[object]:
+    """What differs once a denoiser was changed: tensors and torch's counts of changes in place, modes, flags and hooks."""
+    if not isinstance(denoiser, nn.Module):
+        return [denoiser]
+    tensors = (*denoiser.parameters(), *denoiser.buffers())
+    hooks = [len(getattr(module, kind)) for module in denoiser.modules() for kind in HOOKS]
+    return [(id(t), t._version, t.requires_grad, t.data_ptr()) for t in tensors] + [denoiser.training, hooks]
+
+
 def _same(one: Denoiser, other: Denoiser) -> bool:
     """Whether two denoisers have the same class, weights, mode and gradient flags, and no hooks."""
     if type(one) is not type(other):
@@ -135,9 +157,8 @@ def _same(one: Denoiser, other: Denoiser) -> bool:
     if not (isinstance(one, nn.Module) and isinstance(other, nn.Module)):
         return True
     weights, expected = one.state_dict(), other.state_dict()
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return (
-        not any(getattr(module, kind) for module in one.modules() for kind in hooks)
+        not any(getattr(module, kind) for module in one.modules() for kind in HOOKS)
         and one.training == other.training
         and [p.requires_grad for p in one.parameters()] == [p.requires_grad for p in other.parameters()]
         and weights.keys() == expected.keys()

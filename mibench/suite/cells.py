@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mibench.components import Attack, Component, Dataset
 from mibench.defenses import Defense
-from mibench.kinds import Grid, Method, ModelKind, ShadowKind
+from mibench.kinds import AnyModelKind, Grid, Method, ModelKind, ShadowKind
 from mibench.names import build
 from mibench.plugins import Registry
 from mibench.recipe import Recipe
@@ -37,7 +37,7 @@ class Cell:
     Attributes:
         attack: None for the utility of a model.
         model_kind: "trained"; "exact", the optimal model of the members; or "fresh", the optimal model of as many samples of
-            the reference, a control that has seen neither members nor non-members.
+            the reference, a control that has seen neither members nor non-members; or "given", one that is audited.
         checkpoint: the training step after which the model is taken, 0 for the last.
         shadow: kind and number of a shadow model, which the attacker trains as the target was; None for the target.
     """
@@ -46,7 +46,7 @@ class Cell:
     defense: Defense
     attack: Attack | None
     seed: int
-    model_kind: ModelKind
+    model_kind: AnyModelKind
     recipe: Recipe
     utility: Utility
     checkpoint: int = 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from mibench import IMAGE, FileDataset, MibenchError
+from mibench import IMAGE, FileDataset, FileReader, MibenchError
 
 __all__ = ["Images", "decoded", "file_facts", "scaled", "unscaled"]
 
@@ -169,3 +169,17 @@ class Images(FileDataset):
             except ValueError as error:
                 raise MibenchError(f"{archive.path}: {name} {error}") from None
         return [rows[name] for name in wanted]
+
+
+class ImageReader(FileReader, of=Images):
+    """Single images."""
+
+    dataset: Images
+
+    def read(self, data: bytes) -> Tensor:
+        """(channels, size, size) in [−1, 1]; see ``decoded``."""
+        return scaled(torch.tensor(decoded(data, self.dataset.size, self.dataset.channels)))
+
+    def describe(self, data: bytes) -> dict[str, float]:
+        """See ``file_facts``."""
+        return file_facts(data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from mibench import MEL, FileDataset, MibenchError, UsageError
+from mibench import MEL, FileDataset, FileReader, MibenchError, UsageError
 from mibench.archives import Archive
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel
 
@@ -225,3 +225,17 @@ class Speech(FileDataset):
                 f"dataset {self.label}: members + nonmembers + reference = {needed}, but it holds {count} {what}; "
                 "lower one of them, such as reference"
             )
+
+
+class WavReader(FileReader, of=Speech):
+    """Single wavs."""
+
+    dataset: Speech
+
+    def read(self, data: bytes) -> Tensor:
+        """(1, bands, frames), not normalised; of a random stretch the one in the middle."""
+        return self.dataset.item(data, 0.5)
+
+    def describe(self, data: bytes) -> dict[str, float]:
+        """See ``file_facts``."""
+        return file_facts(data)

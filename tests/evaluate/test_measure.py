@@ -152,3 +152,34 @@ def test_what_is_asked_in_learning_and_of_shadow_models_is_counted(store):
     assert found["lira:shadows=2,draws=2,times=[0.1]"].cost == CostFacts(
         forwards=2, vjps=0, fit_forwards=2 * 2 * 12, fit_vjps=0, shadow_forwards=2 * 2, shadow_vjps=0
     )
+
+
+def test_scores_of_an_interrupted_run_are_used_again(store, exact, alone, monkeypatch):
+    """Each batch is scored once, whatever ends the first run, and the record is that of a run in one piece."""
+    from mibench.evaluate.attack_run import AttackRun
+    from mibench.evaluate.measure import measure
+    from mibench.evaluate.report import Report
+
+    monkeypatch.setattr(scoring, "BATCH", 10)
+    one = attacked(exact, "pia")
+    scored, score, records, said = [], AttackRun.score, [], []
+
+    def counted(run, x, indices):
+        if len(scored) == 2:
+            scored.append(None)
+            raise KeyboardInterrupt
+        scored.append(indices.tolist())
+        score(run, x, indices)
+
+    monkeypatch.setattr(AttackRun, "score", counted)
+    report = Report(
+        lambda index: None, lambda index, record: records.append(record), None, lambda *_: None, said.append
+    )
+    with pytest.raises(KeyboardInterrupt):
+        measure([one], store, "cpu", report, save_every=0.0)
+    measure([one], store, "cpu", report, save_every=0.0)
+    batches = [batch for batch in scored if batch]
+    assert sorted(sum(batches, [])) == list(range(SAMPLES)) and "continues after batch 2" in said[0]
+    assert not store.keys("partials", "")
+    monkeypatch.setattr(AttackRun, "score", score)
+    assert alone(one).records["pia"].attack == records[0].attack

@@ -1,0 +1,74 @@
+"""The denoiser of a given network, in terms of a VP process."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mibench.auditing.checkpoint import Checkpoint, dtype_of, first_half
+from mibench.auditing.tabulated import Levels
+from mibench.diffusion.denoisers import NetworkDenoiser, expand
+from mibench.diffusion.process import Kernel
+from mibench.errors import UsageError
+
+__all__ = ["GivenDenoiser"]
+
+
+class GivenDenoiser(NetworkDenoiser):
+    """A network that was trained elsewhere; it is given the step and not the time.
+
+    With u = (α x_0 + σ ε) / r, r = √(α² + σ²), every prediction is ε = a u + b o, where o is the network's answer to
+    ``input_scale`` r u.
+
+    Args:
+        checkpoint: the network and its levels.
+        levels: the same levels as a process.
+        data_variance: mean square of the members.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, levels: Levels, data_variance: float) -> None:
+        super().__init__(checkpoint.module, data_variance)
+        self.checkpoint, self.levels = checkpoint, levels
+        self._dtype = dtype_of(checkpoint.module)
+        self._steps = np.arange(checkpoint.steps)
+        self._log_size = np.log(np.hypot(checkpoint.alpha, checkpoint.sigma))
+
+    def forward(self, u: Tensor, kernel: Kernel) -> Tensor:
+        step = self.levels.step_of(kernel.log_snr)
+        alpha, sigma = kernel.mean_coef[:, 0], kernel.factor[:, 0, 0]
+        size = self._at(step, self._log_size).exp()
+        answer = self.answer(u[:, 0] * expand(size, u[:, 0]), step)
+        a, b = self.coefficients(alpha, sigma, size)
+        return expand(a, answer) * u[:, 0] + expand(b, answer) * answer
+
+    def answer(self, x: Tensor, step: Tensor) -> Tensor:
+        """What the network says of noised samples (B, *item), in the checkpoint's own scale, at steps (B,) or (1,); float64."""
+        scale, times = (self._at(step, values) for values in (self.checkpoint.input_scale, self.checkpoint.times))
+        given = (x * expand(scale, x)).to(self._dtype)
+        out = first_half(self.network(given, times.to(torch.float32).expand(len(x))), x.shape[1])
+        if out.shape != x.shape:
+            raise UsageError(f"the network answers {tuple(x.shape)} with {tuple(out.shape)}; both must have one shape")
+        return out.double()
+
+    def coefficients(self, alpha: Tensor, sigma: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """A and b of ε = a u + b o, (B,) each, at α and σ of the VP process, and r."""
+        kind = self.checkpoint.prediction
+        if kind == "epsilon":
+            return torch.zeros_like(alpha), torch.ones_like(alpha)
+        if kind == "sample":
+            return 1 / sigma, -alpha / sigma
+        if kind == "v_prediction":
+            return sigma, alpha
+        if kind == "flow":  # x = x_0 + σ_r o, ε = x + α_r o
+            return size, alpha * size
+        if kind == "score":
+            return torch.zeros_like(alpha), -sigma * size
+        level = sigma / alpha  # edm: x_0 = c_skip x + c_out o with x = x_0 + level ε, x = u / α
+        total = level.square() + self.checkpoint.sigma_data**2
+        skip, out = self.checkpoint.sigma_data**2 / total, level * self.checkpoint.sigma_data / total.sqrt()
+        return (1 - skip) / alpha / level, -out / level * (-1 if kind == "edm_v" else 1)
+
+    def _at(self, step: Tensor, table: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:
+        values = np.interp(step.cpu().numpy(), self._steps, table)
+        return torch.from_numpy(values).to(step.device)

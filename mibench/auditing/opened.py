@@ -1,0 +1,62 @@
+"""The model of an audit, from a folder of diffusers or from a function in a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from mibench.auditing.checkpoint import Checkpoint
+from mibench.auditing.folder import ModelFolder
+from mibench.auditing.given import Given
+from mibench.auditing.settings import AuditSettings
+from mibench.errors import UsageError, one_line
+from mibench.files import sha256
+
+__all__ = ["open_given"]
+
+
+def open_given(settings: AuditSettings) -> Given:
+    """The model that the settings name.
+
+    Raises:
+        UsageError: where there is none, or it cannot be loaded.
+    """
+    path, colon, function = settings.model.rpartition(":")
+    if colon and path.endswith(".py"):
+        if settings.weights or settings.scheduler:
+            raise UsageError(f"{settings.model} makes its own network and levels; leave out --weights and --scheduler")
+        return _from_file(Path(path), function)
+    if settings.model.endswith(".py"):
+        raise UsageError(f"{settings.model}: name the function that returns a mibench.Checkpoint, as file.py:function")
+    folder = ModelFolder.at(Path(settings.model), settings.weights, settings.scheduler, settings.trust_pickle)
+    checkpoint = folder.checkpoint(settings.size)
+    return Given.of(checkpoint, folder.root.resolve().name, folder.digest())
+
+
+def _from_file(path: Path, function: str) -> Given:
+    """The model that a function of a file returns; its digest is that of the file and of the weights."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location("mibench_audited", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mibench_audited"] = module
+    try:
+        spec.loader.exec_module(module)
+        made = getattr(module, function)()
+    except AttributeError as error:
+        known = [name for name in vars(module) if not name.startswith("_") and callable(getattr(module, name))]
+        if not hasattr(module, function):
+            raise UsageError(f"{path} has no function {function!r}; it has {', '.join(known) or 'none'}") from None
+        raise UsageError(f"{path}:{function} fails: {one_line(error)}") from error
+    except Exception as error:
+        raise UsageError(f"{path}:{function} fails: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(made, Checkpoint):
+        raise UsageError(f"{path}:{function} returns {type(made).__name__}; it must return a mibench.Checkpoint")
+    made.module.eval().requires_grad_(False)
+    weights = [sha256(value.detach().cpu().numpy().tobytes()) for value in made.module.state_dict().values()]
+    levels = repr((made.alpha.tolist(), made.sigma.tolist(), made.prediction, made.shape))
+    return Given.of(
+        made, f"{path.stem}:{function}", sha256("\n".join([sha256(path.read_bytes()), levels, *weights]).encode())
+    )

@@ -1,0 +1,207 @@
+"""The audit, in the order in which things are done: load, check, attack, compare, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mibench.auditing.denoiser import GivenDenoiser
+from mibench.auditing.files import AuditedFiles, Side, read_side
+from mibench.auditing.given import Given
+from mibench.auditing.loading_check import check_loading
+from mibench.auditing.opened import open_given
+from mibench.auditing.settings import AuditSettings
+from mibench.auditing.summary import Found, summarise
+from mibench.components import Attack
+from mibench.data import split
+from mibench.diffusion.model import Cost, Model
+from mibench.errors import UsageError, one_line
+from mibench.evaluate.measure import measure
+from mibench.evaluate.report import Report
+from mibench.evaluate.trainings import make_models
+from mibench.file_datasets import FileDataset, FileReader
+from mibench.kinds import AnyModelKind
+from mibench.modality import Modality
+from mibench.names import build, options, validated
+from mibench.plugins import Registry, load
+from mibench.recipe import Recipe
+from mibench.results.record import Record
+from mibench.results.store import Store, default_root
+from mibench.suite.cells import Cell, Utility
+
+__all__ = ["BLIND", "run_audit"]
+
+BLIND = ("blind", "blind:features=spectrum", "blind:features=files")
+CONTROL_FILES = 252
+"""Files of each side on which controls are attacked at most: the exact model takes time that grows with their square."""
+
+Say = Callable[[str], None]
+
+
+def run_audit(settings: AuditSettings, say: Say, progress: Callable[[str, int, int], None]) -> Path:
+    """Do an audit, and write its report.
+
+    Args:
+        settings: what to do.
+        say: takes a line for the user.
+        progress: takes a stage, the steps done and the steps in all.
+
+    Returns:
+        The folder of the report.
+
+    Raises:
+        UsageError: where the model or the files are not what they should be; nothing was attacked then.
+    """
+    began = time.monotonic()
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    registry, store = load(settings.plugins), Store((settings.store or default_root()).absolute())
+    attacks, refused = _attacks(registry, settings.attacks)
+    given = open_given(settings)
+    say(f"{given.label}: {given.checkpoint.facts.get('schedule', 'levels of its own')}, {given.checkpoint.prediction}")
+    files = _files(registry, settings, given, say)
+    data = split(files, settings.seed)
+    model, facts = given.open(data.data_variance, device)
+    denoiser = model.denoiser
+    assert isinstance(denoiser, GivenDenoiser)
+    loading = check_loading(model, denoiser, data.members, settings.seed)
+    loading.refuse()
+    say(f"loading check: loss {loading.loss:.3g} on members, {loading.linear:.3g} of the best linear answer")
+    found = Found(settings, given, files, data, model, asdict(loading), refused)
+    runner = _Runner(store, device, say, progress, settings)
+    blind = [_attack(registry, name) for name in BLIND]
+    found.blind = runner.run("the split", files, given, blind, "given", (model, facts))
+    for line in found.split_lines():
+        say(line)
+    found.records = runner.run("the model", files, given, attacks, "given", (model, facts))
+    if settings.controls:
+        small = files.limited(CONTROL_FILES)
+        for kind in ("exact", "fresh"):
+            found.controls[kind] = runner.run(f"the {kind} control", small, given, attacks, kind, None)
+    found.failures = runner.failures
+    return summarise(found, store, say, time.monotonic() - began)
+
+
+class _Runner:
+    """Runs attacks on one model after another; what the store holds is not computed again."""
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        say: Say,
+        progress: Callable[[str, int, int], None],
+        settings: AuditSettings,
+    ) -> None:
+        self.store, self.device, self.say, self.progress, self.settings = store, device, say, progress, settings
+        self.failures: dict[str, str] = {}
+
+    def run(
+        self,
+        stage: str,
+        files: AuditedFiles,
+        given: Given,
+        attacks: Sequence[Attack],
+        kind: AnyModelKind,
+        model: tuple[Model, dict[str, Any]] | None,
+    ) -> list[Record]:
+        """The records of attacks on one model, in their order; an attack that fails has none."""
+        cells = [Cell(files, given, attack, self.settings.seed, kind, Recipe(), Utility()) for attack in attacks]
+        records: dict[int, Record] = {}
+
+        def fail(index: int, error: Exception) -> None:
+            name = cells[index].labels["attack"]
+            self.failures[f"{name} on {stage}"] = one_line(error)
+            self.say(f"{name} on {stage} failed: {one_line(error)}")
+
+        report = Report(
+            begin=lambda index: None,
+            done=records.__setitem__,
+            failed=fail,
+            progress=self._progress(stage, len(cells)),
+            say=lambda text: None,
+        )
+        if model is None and not self.store.has("models", cells[0].model_key):
+            make_models([cells[0].with_attack(None)], self.store, self.device, report)
+        if model is not None:
+            model[0].cost = Cost()
+        measure(cells, self.store, self.device, report, model)
+        return [records[index] for index in sorted(records)]
+
+    def _progress(self, stage: str, attacks: int) -> Callable[[int, int], None]:
+        """Passes progress on; after all attacks have scored the first batch, it says how long all of it takes."""
+        began = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            if done == attacks and total > 2 * attacks:
+                seconds = (time.monotonic() - began) * total / done
+                self.say(f"scoring {stage} takes about {seconds:.0f} s in all ({total // attacks} batches)")
+            self.progress(stage, done, total)
+
+        return progress
+
+
+def _attack(registry: Registry, name: str) -> Attack:
+    attack = build(registry, "attack", name)
+    assert isinstance(attack, Attack)
+    return attack
+
+
+def _attacks(registry: Registry, names: Sequence[str]) -> tuple[list[Attack], dict[str, str]]:
+    """The attacks that can run without knowing the training, and why others cannot."""
+    if not names:
+        known = registry.components["attack"].items()
+        names = [name for name, cls in known if isinstance(cls, type) and issubclass(cls, Attack) and not cls.wraps]
+        names = [name for name in names if name != "blind"]
+    attacks, refused = [], {}
+    for attack in (_attack(registry, name) for name in names):
+        if attack.access == "data":
+            raise UsageError(f"attack {attack.label} never sees the model; the split check runs such baselines anyway")
+        if attack.audits:
+            refused[attack.label] = "it guesses canaries, which a training must have been given"
+        elif attack.shadow_models()[0]:
+            refused[attack.label] = "it trains shadow models as the target was trained, and its training is not known"
+        else:
+            attacks.append(attack)
+    if not attacks:
+        raise UsageError("; ".join(f"attack {name}: {reason}" for name, reason in refused.items()))
+    return attacks, refused
+
+
+def _files(registry: Registry, settings: AuditSettings, given: Given, say: Say) -> AuditedFiles:
+    """The files of all sides, as the model takes them."""
+    dataset = _reading(registry, settings.data, given.checkpoint.shape)
+    reader = FileReader.known[type(dataset)](dataset)
+
+    def read(path: Path) -> Side:
+        return read_side(path, reader, lambda x: x, settings.limit, say)
+
+    members, nonmembers = read(settings.members), read(settings.nonmembers)
+    reference = read(settings.reference) if settings.reference else None
+    for side in (side for side in (members, nonmembers, reference) if side):
+        if tuple(side.x.shape[1:]) != given.checkpoint.shape:
+            raise UsageError(
+                f"{side.path}: files give samples of shape {tuple(side.x.shape[1:])}, the model takes "
+                f"{given.checkpoint.shape}; give --data with other options"
+            )
+    return AuditedFiles.of(members, nonmembers, reference, dataset, settings.moved)
+
+
+def _reading(registry: Registry, text: str, shape: tuple[int, ...]) -> FileDataset:
+    """The dataset by whose rules files are read; images have the size and the channels of the model."""
+    name, _, tail = text.partition(":")
+    cls = registry.components["dataset"].get(name)
+    if cls is None or not issubclass(cls, FileDataset) or cls not in FileReader.known:
+        known = ", ".join(sorted(one.name for one in FileReader.known))
+        raise UsageError(f"--data {text!r}: files are read as {known}")
+    given: dict[str, Any] = options(tail, f"--data {text}") if tail else {}
+    modality: Modality = cls.modality
+    if modality.images:
+        if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
+            raise UsageError(f"the model takes samples of shape {shape}; images are square, of 1 or 3 channels")
+        given = {"channels": shape[0], "size": shape[1]} | given
+    return validated(cls, given, f"--data {text}")
