@@ -179,7 +179,9 @@ def test_scores_of_an_interrupted_run_are_used_again(store, exact, alone, monkey
         measure([one], store, "cpu", report, save_every=0.0)
     measure([one], store, "cpu", report, save_every=0.0)
     batches = [batch for batch in scored if batch]
-    assert sorted(sum(batches, [])) == list(range(SAMPLES)) and "continues after batch 2" in said[0]
+    assert (
+        sorted(k for batch in batches for k in batch) == list(range(SAMPLES)) and "continues after batch 2" in said[0]
+    )
     assert not store.keys("partials", "")
     monkeypatch.setattr(AttackRun, "score", score)
     assert alone(one).records["pia"].attack == records[0].attack
