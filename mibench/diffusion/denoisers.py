@@ -127,22 +127,33 @@ class SufficientDenoiser(NetworkDenoiser):
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
 
 
+LOG_WEIGHT_ERROR = 1e-10
+"""The largest error of a log-weight of the exact model that a faster product may make."""
+
 parameterisations: dict[str, type[NetworkDenoiser]] = {"plain": PlainDenoiser, "sufficient": SufficientDenoiser}
 
 
-def _distances(x: Tensor, points: Tensor) -> Tensor:
-    """Squared distances (B, M) of (B, d) to (M, d), in tiles that stay in a core's cache."""
-    size = (1 << 16 if x.device.type == "cpu" else 1 << 26) // points.shape[1]
-    columns = torch.split(points, max(1, min(len(points), size)))
-    rows = torch.split(x, max(1, size // len(columns[0])))
-    return torch.cat([torch.cat([(part[:, None] - c).square().sum(-1) for c in columns], 1) for part in rows])
+def _log_weights(x: Tensor, power: Tensor, points: Tensor) -> Tensor:
+    """−½ power ‖x − x_i‖² up to a constant of each row, (B, M), of (B, d), (B, 1) and (M, d).
+
+    It is linear in x, so that a matrix product gives it and its gradient. Where the power is so large that the rounding of
+    that product would count, distances of differences take its place, in which nothing cancels.
+    """
+    # on a GPU the comparison would have to wait for the device; distances are fast there
+    largest = power.max() * (x.detach().square().sum(1).max() * points.square().sum(1).max()).sqrt()
+    if x.device.type == "cpu" and torch.finfo(x.dtype).eps * points.shape[1] ** 0.5 * largest < LOG_WEIGHT_ERROR:
+        return power * (x @ points.T - points.square().sum(1) / 2)
+    here = x.detach()
+    distances = torch.cdist(here, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+    gradient = power * ((x - here) @ points.T) if x.requires_grad else 0  # its value is 0
+    return gradient - power * distances / 2
 
 
 class ExactDenoiser:
     """The optimal denoiser of a finite set: u_t is a mixture of Gaussians around E[:, 0] x_i.
 
     ε*_n = [L⁻¹ (u_t − E[:, 0] x̂)]_n with x̂ = Σ_i softmax_i(−½ ‖L⁻¹ (u_t − E[:, 0] x_i)‖²) x_i; up to a constant the
-    exponent is −½ |a|² ‖â·u'/|a| − x_i‖². Differences are formed before they are squared, so nothing cancels.
+    exponent is −½ |a|² ‖â·u'/|a| − x_i‖².
 
     Args:
         points: (M, *item), the set.
@@ -157,6 +168,6 @@ class ExactDenoiser:
         power = kernel.whitened_mean.square().sum(-1, keepdim=True)
         weights = torch.einsum("bj,bji->bi", kernel.whitened_mean, kernel.inverse) / power
         estimate = (flat * weights[..., None]).sum(1)
-        mean = torch.softmax(-_distances(estimate, self.points) * power / 2, dim=-1) @ self.points
+        mean = torch.softmax(_log_weights(estimate, power, self.points), dim=-1) @ self.points
         residual = flat - kernel.mean_coef[..., None] * mean[:, None]
         return (residual * kernel.inverse[:, -1, :, None]).sum(1).view(u.shape[0], *u.shape[2:])

@@ -8,6 +8,7 @@ from mibench.leaderboard.claimed import claims
 from mibench.leaderboard.controls import Control, blind_attacks
 from mibench.leaderboard.regime import reservations
 from mibench.leaderboard.selection import Selection
+from mibench.metrics.headings import REHEARSAL_SPACE
 from mibench.results.validate import disagreements
 
 __all__ = [
@@ -106,6 +107,11 @@ def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
         lines.append(
             f"**{failed} cell{'s' * (failed > 1)} failed** and {'are' if failed > 1 else 'is'} in no figure. What they "
             "were to measure may be worse than it looks."
+        )
+    if (board.frame["inception_space"] == REHEARSAL_SPACE).any():
+        lines.append(
+            f"**Rehearsal**: the distances in the space {REHEARSAL_SPACE} are of a network with random weights. They show "
+            "where the FID will stand, and are none."
         )
     for dataset in board.datasets():
         wrong = [attack for attack, control in found[dataset].items() if control.significant]

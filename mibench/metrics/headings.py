@@ -1,9 +1,12 @@
 """Names of the distances in a feature space. Commands that print them need no torch, so neither does this file."""
 
-__all__ = ["FID_SPACE", "heading", "kernel_heading"]
+__all__ = ["FID_SPACE", "REHEARSAL_SPACE", "heading", "kernel_heading"]
 
 FID_SPACE = "inception-2048"
 """The space whose distances are called FID and KID."""
+
+REHEARSAL_SPACE = f"{FID_SPACE}-rehearsal"
+"""The space of the same network with random weights; its distances are neither."""
 
 
 def heading(space: str) -> str:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench.errors import MibenchError
-from mibench.metrics.headings import FID_SPACE
+from mibench.metrics.headings import FID_SPACE, REHEARSAL_SPACE
 
 __all__ = ["SHA256", "SIDE", "Inception", "asked_for", "weights_file"]
 
@@ -31,8 +31,9 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SIDE = 32
 """Pixels that images must have at least in height and width."""
 
-VARIABLE, DOWNLOAD = "MIBENCH_INCEPTION", "download"
-"""The environment variable that names the file of weights, and its value for a download into torch's cache."""
+VARIABLE, DOWNLOAD, REHEARSAL = "MIBENCH_INCEPTION", "download", "rehearsal"
+"""The environment variable that names the file of weights, and its values for a download into torch's cache and for random
+weights, with which a run can be rehearsed before the true ones are at hand."""
 
 
 def asked_for() -> bool:
@@ -48,7 +49,8 @@ class Inception:
     different sizes agree to rounding in float32.
 
     Args:
-        weights: the file of weights; else as `weights_file`.
+        weights: the file of weights; else as `weights_file`. If ``$MIBENCH_INCEPTION`` is "rehearsal", they are random, the
+            same each time, and the space is named ``inception-2048-rehearsal``.
         device: where the network runs.
         batch: images per pass; each takes about 10 MB on the CPU.
         sha256: the digest of the weights. With another than pytorch-fid's the space is named
@@ -72,11 +74,14 @@ class Inception:
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch must be at least 1, not {batch}")
-        self.name = FID_SPACE if sha256 == SHA256 else f"{FID_SPACE}-{sha256[:8]}"
         self.device, self.batch = torch.device(device), batch
         library = _library()
-        file = weights_file(weights, url=library.FID_WEIGHTS_URL, sha256=sha256)
-        self._net = _network(library, file).eval().to(self.device)
+        if weights is None and os.environ.get(VARIABLE) == REHEARSAL:
+            self.name, net = REHEARSAL_SPACE, _untrained(library)
+        else:
+            self.name = FID_SPACE if sha256 == SHA256 else f"{FID_SPACE}-{sha256[:8]}"
+            net = _network(library, weights_file(weights, url=library.FID_WEIGHTS_URL, sha256=sha256))
+        self._net = net.eval().to(self.device)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -178,4 +183,17 @@ def _network(library: Any, file: Path) -> nn.Module:
     except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise MibenchError(f"{file} holds no Inception weights: {reason[:120]}") from None
+    return net
+
+
+def _untrained(library: Any) -> nn.Module:
+    """InceptionV3 of pytorch-fid with random weights that keep the scale from layer to layer (He, arXiv 1502.01852)."""
+    blank: Any = patch.object(library, "load_state_dict_from_url", lambda *_, **__: {})
+    with blank, patch("torchvision.models.Inception3.load_state_dict", lambda *_, **__: None):
+        net: nn.Module = library.InceptionV3(normalize_input=False)
+    chance = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=chance)
     return net

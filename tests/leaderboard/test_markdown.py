@@ -17,6 +17,7 @@ from mibench.leaderboard import markdown
 from mibench.leaderboard.markdown import pictures
 from mibench.leaderboard.plots import plot_tradeoff, plot_training
 from mibench.leaderboard.text import number, rate
+from mibench.metrics.headings import REHEARSAL_SPACE
 from mibench.plugins import load
 from mibench.results.figures import Distances, Estimate
 from mibench.results.folder import read_folder
@@ -114,6 +115,11 @@ def test_inception_distances_and_kernel_distances_are_shown_where_a_record_has_t
     made_up = Distances(space="inception-2048-deadbeef", **plain)
     sampled(folder, "vp", 0.25, 0.35, inception=made_up)
     assert rows(render(folder), "| defense")[0][7:9] == ["FD (inception-2048-deadbeef)", "KD (inception-2048-deadbeef)"]
+    assert "**Rehearsal**" not in page
+    sampled(folder, "vp", 0.25, 0.35, inception=Distances(space=REHEARSAL_SPACE, **plain))
+    page = render(folder)
+    assert rows(page, "| defense")[0][7] == "FD (inception-2048-rehearsal)"
+    assert "**Rehearsal**: the distances in the space inception-2048-rehearsal are of a network with random" in page
 
 
 def test_a_record_without_them_is_as_it_was(folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mibench.errors import MibenchError
-from mibench.metrics.headings import FID_SPACE, heading, kernel_heading
+from mibench.metrics.headings import FID_SPACE, REHEARSAL_SPACE, heading, kernel_heading
 from mibench.metrics.inception import SHA256, Inception, weights_file
 
 torch.set_num_threads(1)
@@ -147,6 +147,16 @@ def test_the_features_are_pytorch_fids(library, space: Inception, untrained, mon
             expected = theirs((x + 1) / 2)[0][:, :, 0, 0].double()
         assert (found - expected).norm() < 1e-4 * expected.norm()
         assert len(x) == 1 or expected.std(0).norm() > 1e-2 * expected.norm()
+
+
+def test_a_rehearsal_has_random_weights_and_a_name_of_its_own(
+    library, untrained: tuple[Path, str], space: Inception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIBENCH_INCEPTION", "rehearsal")
+    rehearsed, x = Inception(), images(3, 3, 32, 32)
+    assert rehearsed.name == REHEARSAL_SPACE and heading(rehearsed.name) == "FD"
+    assert torch.equal(rehearsed(x), space(x))  # the weights of the file are drawn in the same way
+    assert Inception(untrained[0], sha256=untrained[1]).name == space.name
 
 
 def test_batches_channels_and_range(space: Inception, untrained: tuple[Path, str]) -> None:
