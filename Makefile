@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # `make test-slow` adds what takes minutes: faults, kills, two runs at once, ray.
-.PHONY: demo test test-slow check quick clean
+.PHONY: demo test test-slow check quick site clean
 
 demo: .venv/installed
 	$(BIN)/mibench run --defense hold3 --attack secmi
@@ -26,6 +26,9 @@ check: .venv/installed
 quick: .venv/installed
 	$(BIN)/mibench run leaderboards/quick/suite.toml --workers 2
 	$(BIN)/mibench leaderboard quick
+
+site: .venv/installed
+	$(BIN)/mibench site
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mibench needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -23,6 +23,7 @@ COMMANDS = {
     "plugins": "list all plugins and the problems of broken ones",
     "check": "run the conformance tests on the datasets, defenses, measures and attacks of a package or file",
     "leaderboard": "write the README.md of a suite from its records; --check only compares",
+    "site": "write a page for each board and an index: self-contained HTML, to be opened in a browser",
     "export": "write the figures of all records of suites as one table: CSV, JSON or Parquet",
     "upgrade": "recompute the figures of records with older metrics from the ranks in them",
     "validate": "check the records of suites: schema, digests, keys, duplicates, stale records, figures",

@@ -11,6 +11,7 @@ from mibench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from mibench.leaderboard.board import Board
+    from mibench.leaderboard.index import Boards
 
 __all__ = ["arguments", "folders", "main"]
 
@@ -21,8 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; exit with 1 if a README.md differs from its records, or where these are stale, outdated, not "
-        "in the suite's list, or of methods that are not registered",
+        help="write nothing; exit with 1 if a README.md or the index differs from its records, or where these are stale, "
+        "outdated, not in the suite's list, or of methods that are not registered",
     )
     add_plugins(parser)
 
@@ -46,9 +47,10 @@ def main(args: argparse.Namespace) -> int:
     from mibench.plugins import load
     from mibench.results.known import Known
 
-    known, problems = Known.of(load(tuple(args.plugin))), 0
+    known, problems, boards = Known.of(load(tuple(args.plugin))), 0, []
     for folder in folders(args.suite):
         board = open_board(folder, known)
+        boards.append((folder, board))
         if not args.check:
             _write(folder, board)
             continue
@@ -56,7 +58,26 @@ def main(args: argparse.Namespace) -> int:
         problems += len(found)
         for line in found or ["up to date"]:
             print(one_line(f"{folder}: {line}"))
+    if not args.suite:
+        problems += _index(boards, args.check)
     return 1 if problems else 0
+
+
+def _index(boards: Boards, check: bool) -> int:
+    """Write the index over all suites, or print how it differs; the number of differences."""
+    from mibench.files import write_text
+    from mibench.leaderboard.index import check_index, index_markdown
+    from mibench.suite.suite import ROOT
+
+    path = Path(ROOT) / "README.md"
+    if check:
+        found = check_index(path, boards)
+        for line in found:
+            print(one_line(line))
+        return len(found)
+    write_text(path, index_markdown(boards))
+    print(f"wrote {path}")
+    return 0
 
 
 def _write(folder: Path, board: Board) -> None:

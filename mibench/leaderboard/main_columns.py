@@ -275,14 +275,21 @@ def main_columns(board: Board, dataset: str) -> list[Column[Row]]:
 
 
 def tier_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]]:
-    """The columns of the same table for one attacker, its worst known attack in columns of its own."""
+    """The columns of the same table for one attacker, its worst known attack in columns of its own and before the rest."""
+    fd = _distance_columns(board, dataset)[0]
     return [
         DEFENSE,
         Column(("worst AUROC",), _area, WORST),
         Column(("interval",), lambda row: (span(row.worst.interval, rate) if row.worst else MISSING,)),
         Column(("attack",), lambda row: named(row.board, "attack", row.worst.attack) if row.worst else (MISSING,)),
+        fd,
+        FRACTION,
         Column(("null",), _null),
-        *_further_columns(board, dataset, tier),
+        *(
+            column
+            for column in _further_columns(board, dataset, tier)
+            if column.header not in (FRACTION.header, fd.header)
+        ),
     ]
 
 

@@ -21,7 +21,7 @@ from mibench.recipe import Recipe
 from mibench.results.record import digest_of
 from mibench.suite.cells import Cell, Utility
 
-__all__ = ["Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells", "suite_name"]
+__all__ = ["ROOT", "Suite", "checkpoint_steps", "find_suite", "load_suite", "loose_records", "plan_cells", "suite_name"]
 
 AnyComponent = TypeVar("AnyComponent", bound=Component)
 

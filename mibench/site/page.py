@@ -1,0 +1,147 @@
+"""The page of a board: a pure function of its suite and records, the same bytes each time."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mibench.kinds import Tier
+from mibench.leaderboard import details as provenance
+from mibench.leaderboard import tables
+from mibench.leaderboard.audits import audit_table
+from mibench.leaderboard.board import TIERS, Board
+from mibench.leaderboard.controls import controls
+from mibench.leaderboard.guide import guide
+from mibench.leaderboard.main_columns import ACCESS
+from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
+from mibench.leaderboard.text import Table
+from mibench.site.details import packed_details
+from mibench.site.libraries import template, vega
+from mibench.site.points import FEW, points, styles
+from mibench.site.specs import plots
+from mibench.site.tables import cell_table, defense_table, heat_table
+from mibench.site.text import Shown, Writer, inline, markdown, script_json
+from mibench.suite.suite import suite_name
+
+__all__ = ["board_page", "display_names"]
+
+Media = dict[str, list[dict[str, str]]]
+"""Pictures and sounds by dataset: of each the name, and the content as data URIs."""
+
+
+def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None = None) -> str:
+    """The page of a suite.
+
+    Args:
+        folder: of the suite.
+        board: that ``open_board`` gives of it.
+        refresh: after so many seconds the page loads itself anew; 0 for never.
+        media: what the models generate, see ``mibench.site.samples``.
+    """
+    name = suite_name(folder)
+    writer, found = Writer(display_names(board)), {dataset: controls(board, dataset) for dataset in board.datasets()}
+    tiers = [tier for tier in TIERS if any(tier in board.tiers(dataset) for dataset in board.datasets())]
+    sections = [_section(board, dataset, tiers, writer, found[dataset], media or {}) for dataset in board.datasets()]
+    sizes = writer.table("Sizes and baselines of the distances", provenance.size_table(board))
+    explained = Table([], [], tuple(writer.explanations))
+    done, expected = board.progress
+    return str(
+        template("board.html").render(
+            title=board.suite.title,
+            name=name,
+            back="../" * name.count("/") + "index.html",
+            progress=(done, expected),
+            status=status(board),
+            alerts=[inline(text) for text in (*doubts(board, name), *warnings(board, found))],
+            description=markdown(board.suite.description.strip()),
+            tiers=[(tier, ACCESS[tier]) for tier in tiers],
+            sections=sections,
+            sizes=sizes,
+            guide=markdown(guide(board, [explained])),
+            notes=writer.notes,
+            provenance=[
+                text
+                for text in (provenance.wall_time(board), provenance.packages(board), provenance.versions(board))
+                if text
+            ],
+            commands=[f"mibench run {name}", f"mibench site {name}"],
+            refresh=refresh,
+            data=script_json(_data(board, folder, tiers, writer.names)),
+            details=packed_details(board),
+            vega=vega(),
+        )
+    )
+
+
+def display_names(board: Board) -> dict[str, str]:
+    """The display names of all components by label; a component that is not at hand has its label."""
+    labels: dict[str, set[str]] = {"dataset": set(), "defense": set(), "attack": set()}
+    for cell in board.frame[["dataset", "defense", "attack"]].drop_duplicates().itertuples(index=False, name=None):
+        for kind, label in zip(labels, cell, strict=True):
+            labels[kind].add(label)
+    suite = board.suite
+    for kind, listed in (("dataset", suite.datasets), ("defense", suite.defenses), ("attack", suite.attacks)):
+        labels[kind].update(listed)
+    find = board.selection.known.component
+    components = {label: find(kind, label) for kind, found in labels.items() for label in sorted(found)}
+    return {label: component.display_name if component else label for label, component in components.items()}
+
+
+def _section(
+    board: Board, dataset: str, tiers: list[Tier], writer: Writer, found: dict[str, Any], media: Media
+) -> dict[str, Any]:
+    """What the template shows of one dataset."""
+    drawn = styles(board.defenses(dataset))
+    header, rows = heat_table(board, dataset, writer)
+    cells, ranks = cell_table(board, dataset, writer)
+    further: list[tuple[str, Callable[[], Table]]] = [
+        ("Worst known AUROC and distance along the training", lambda: tables.curve_table(board, dataset)),
+        ("Worst known AUROC at the baseline's distances", lambda: tables.matched_table(board, dataset)),
+    ]
+    curves = [writer.table(title, make()) for title, make in further] if len(board.checkpoints(dataset)) > 1 else []
+    notes = [text for text in (own_stages(board, dataset), rounding(board, dataset)) if text]
+    return {
+        "label": dataset,
+        "name": writer.names.get(dataset, dataset),
+        "tables": [(tier, defense_table(board, dataset, tier, writer, drawn)) for tier in tiers],
+        "heat": {"header": header, "rows": rows},
+        "cells": (cells, ranks),
+        "curves": curves,
+        "audits": _nonempty(writer.table("Audits", audit_table(board, dataset))),
+        "controls": _nonempty(writer.table("Controls", tables.control_table(board, dataset, found))),
+        "control_notes": [inline(text) for text in notes],
+        "training": writer.table("Training", provenance.training_table(board, dataset)),
+        "many": len(board.defenses(dataset)) > FEW,
+        "media": media.get(dataset, []),
+    }
+
+
+def _nonempty(shown: Shown) -> Shown | None:
+    return shown if shown.rows else None
+
+
+def _data(board: Board, folder: Path, tiers: list[Tier], names: dict[str, str]) -> dict[str, Any]:
+    """What the script is given."""
+    datasets = board.datasets()
+    drawn = {dataset: styles(board.defenses(dataset)) for dataset in datasets}
+    return {
+        "suite": suite_name(folder),
+        "tiers": tiers,
+        "datasets": datasets,
+        "names": {label: name for label, name in sorted(names.items()) if name != label},
+        "points": {
+            dataset: {tier: points(board, dataset, tier, drawn[dataset], names) for tier in tiers}
+            for dataset in datasets
+        },
+        "checkpoints": {dataset: len(board.checkpoints(dataset)) > 1 for dataset in datasets},
+        "specs": plots(),
+        "again": f"mibench run --record {shlex.quote(str(_place(folder)))}/",
+    }
+
+
+def _place(folder: Path) -> Path:
+    """Where the suite is, as a command in the folder above ``leaderboards`` names it."""
+    parts = folder.resolve().parts
+    return Path(*parts[parts.index("leaderboards") :]) if "leaderboards" in parts else folder

@@ -1,0 +1,269 @@
+"use strict";
+const board = JSON.parse($("#data").textContent);
+const state = { dataset: 0, tier: board.tiers.at(-1), filter: "" };
+const views = new Map();
+const named = (label) => board.names[label] ?? label;
+
+// ── the records of the cells, unpacked when they are first asked for ──
+let unpacking;
+function details() {
+  unpacking ??= (async () => {
+    const bytes = Uint8Array.from(atob($("#details").textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const found = await new Response(stream).json();
+    const cells = new Map();
+    for (const one of found.records) {
+      const { dataset, defense, attack } = one.record.labels;
+      const key = [dataset, defense, attack].join("\n");
+      cells.set(key, [...(cells.get(key) ?? []), one]);
+    }
+    return { cells, others: found.others };
+  })();
+  return unpacking;
+}
+
+// ── plots ──
+const tip = $("#tip");
+function showTip(handler, event, item, value) {
+  tip.hidden = !value;
+  if (!value) return;
+  tip.textContent = value;
+  const { clientX: x, clientY: y } = event;
+  tip.style.left = `${Math.max(0, Math.min(x + 12, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${Math.max(0, Math.min(y + 12, innerHeight - tip.offsetHeight - 8))}px`;
+}
+
+async function draw(place, name, rows, empty = "Nothing has been measured here yet.") {
+  views.get(place)?.finalize();
+  views.delete(place);
+  place.replaceChildren();
+  if (!rows.length) {
+    place.append(element("p", empty));
+    return;
+  }
+  const view = new vega.View(vega.parse(board.specs[name]), { renderer: "svg", container: place });
+  views.set(place, view);
+  view.tooltip(showTip);
+  view.addEventListener("click", (event, item) => {
+    const cell = item?.datum?.cell ?? item?.datum?.datum?.cell;
+    if (cell) location.hash = cell;
+  });
+  await view.data("points", rows).runAsync();
+  $("svg", place)?.setAttribute("aria-hidden", "true"); // the place itself has a label
+}
+
+// The corners of one ROC as rows; the axes begin at one sample.
+function curve(one, more) {
+  const { members, nonmembers } = one.record.attack, [alarms, hits] = one.roc;
+  return alarms.map((alarm, k) => ({
+    fpr: Math.max(alarm, 1) / nonmembers, tpr: Math.max(hits[k], 1) / members, order: k, line: one.path, ...more,
+  }));
+}
+
+function guess(rows) {
+  const low = Math.max(Math.min(...rows.map((row) => row.fpr)), Math.min(...rows.map((row) => row.tpr)));
+  return rows.length ? [...rows, { fpr: low, tpr: low, order: 0, line: "guess" }, { fpr: 1, tpr: 1, order: 1, line: "guess" }] : rows;
+}
+
+async function drawRoc(points) {
+  const { cells } = await details();
+  const rows = points.filter((point) => point.end && point.few).flatMap((point) => {
+    const found = cells.get(parts(point.cell).join("\n")) ?? [];
+    return found.filter((one) => one.roc).flatMap((one) =>
+      curve(one, { colour: point.colour, cell: point.cell, tip: `${point.name}, seed ${one.record.cell.seed}` }));
+  });
+  await draw($("#roc"), "roc", guess(rows));
+}
+
+function drawSteps(points) {
+  const shown = points.filter((point) => point.few && point.step);
+  const of = (value, lower, upper) => shown.filter((point) => point[value] !== null).map((point) =>
+    ({ ...point, value: point[value], lower: point[lower] ?? point[value], upper: point[upper] ?? point[value] }));
+  draw($("#steps-area"), "steps", of("area", "low", "high"));
+  draw($("#steps-fd"), "steps", of("fd", "fd_low", "fd_high"));
+}
+
+// ── what is shown ──
+function later(place, action) {
+  const watcher = new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) {
+      watcher.disconnect();
+      action();
+    }
+  }, { rootMargin: "200px" });
+  watcher.observe(place);
+  return watcher;
+}
+
+let waiting = [];
+async function update() {
+  const rank = ["samples", "network", "weights", "shadows"].indexOf(state.tier);
+  for (const one of all("[data-dataset]"))
+    one.hidden = +one.dataset.dataset !== state.dataset || (one.dataset.tier ?? state.tier) !== state.tier;
+  for (const one of all("[data-rank]")) {
+    const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+    const filtered = one.closest(".cells") && !words.every((word) => one.textContent.toLowerCase().includes(word) ||
+      [...one.cells].some((cell) => (cell.dataset.sort ?? "").toLowerCase().includes(word)));
+    one.hidden = +one.dataset.rank > rank || Boolean(filtered);
+  }
+  const rows = all("table.cells tbody tr").filter((row) => !row.closest("[hidden]"));
+  $("#count").textContent = `${rows.length} shown`;
+}
+
+async function redraw() {
+  waiting.forEach((watcher) => watcher.disconnect());
+  remember({ dataset: state.dataset, tier: state.tier });
+  await update();
+  const dataset = board.datasets[state.dataset], points = board.points[dataset]?.[state.tier] ?? [];
+  const drawn = points.filter((point) => point.fd !== null);
+  await draw($("#tradeoff"), $("#logit").checked ? "logit" : "linear", drawn);
+  $("#training").hidden = !board.checkpoints[dataset];
+  waiting = [later($("#roc"), () => drawRoc(points))];
+  if (board.checkpoints[dataset]) waiting.push(later($("#training"), () => drawSteps(points)));
+}
+
+// ── one cell ──
+function element(name, text, ...children) {
+  const made = document.createElement(name);
+  if (text !== null) made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+function parts(hash) {
+  try {
+    return hash.slice(1).split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
+const rate = (value) => value === null || value === undefined ? "–" : value.toFixed(3).replace(/^(-?)0\./, "$1.").replace("-", "−");
+const span = (interval) => interval ? `[${rate(interval[0])}, ${rate(interval[1])}]` : "";
+const figure = (estimate) => estimate.value === null ? "n/a" : `${rate(estimate.value)} ${span(estimate.interval)}`;
+
+function grid(caption, header, rows) {
+  const table = element("table", null,
+    element("thead", null, element("tr", null, ...header.map((text) => element("th", text)))),
+    element("tbody", null, ...rows.map((row) => element("tr", null, ...row.map((text) => element("td", String(text)))))));
+  const region = element("div", null, table);
+  region.className = "scroll";
+  region.tabIndex = 0;
+  region.setAttribute("role", "region");
+  region.setAttribute("aria-label", caption);
+  return [element("h3", caption), region];
+}
+
+function facts(caption, found) {
+  return grid(caption, ["what", "value"], Object.entries(found).filter(([, value]) => value !== null)
+    .map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : value]));
+}
+
+function figures(found) {
+  const seeds = found.map((one) => one.record);
+  const [first] = seeds.filter((record) => record.attack || record.audit || record.utility);
+  if (!first) return [];
+  if (first.attack) {
+    const rows = seeds.filter((record) => record.attack).flatMap(({ cell, attack }) =>
+      ["published", "calibrated", "oracle"].map((choice) => {
+        const { setting, auroc, tpr, fixed } = attack[choice];
+        return [cell.seed, choice, setting, figure(auroc), ...Object.values(tpr).map(figure), rate(fixed.accuracy.value), rate(fixed.fpr), fixed.epsilon.toFixed(2)];
+      }));
+    const heads = Object.keys(first.attack.calibrated.tpr).map((fpr) => `TPR@${100 * fpr}%FPR`);
+    const reasons = new Set(seeds.flatMap(({ attack }) => Object.values(attack?.calibrated.tpr ?? {}).map((one) => one.reason)).filter(Boolean));
+    const note = element("p", reasons.size ? `n/a: ${[...reasons].join("; ")}.` : "");
+    note.className = "legend";
+    return [...grid("Figures at each setting", ["seed", "choice", "setting", "AUROC", ...heads, "accuracy", "at FPR", "ε ≥"], rows), note];
+  }
+  return seeds.flatMap((record) => facts(`Figures, seed ${record.cell.seed}`, record.audit ?? record.utility ?? {}));
+}
+
+async function showCell(hash) {
+  const [dataset, defense, attack] = parts(hash);
+  const { cells, others } = await details();
+  const found = cells.get([dataset, defense, attack].join("\n")) ?? [];
+  const body = $("#cell-body"), dialog = $("#cell");
+  $("#cell-title").textContent = `${named(defense)} · ${named(attack)} on ${named(dataset)}`;
+  const labels = element("p", `${dataset} / ${defense} / ${attack}`);
+  labels.className = "legend";
+  const content = [labels];
+  if (!found.length) content.push(element("p", "There is no record of this cell at the end of training."));
+  for (const { record } of found.filter((one) => one.record.reason))
+    content.push(element("p", `Seed ${record.cell.seed}: ${record.status}, ${record.reason}`));
+  const roc = element("div", null);
+  roc.className = "plot";
+  roc.setAttribute("role", "img");
+  roc.setAttribute("aria-label", "ROC of this cell, a line for each seed");
+  const curves = found.filter((one) => one.roc);
+  content.push(...figures(found));
+  if (curves.length) content.push(element("h3", "ROC"), roc);
+  if (found.length) {
+    content.push(element("h3", "Make exactly this cell again"),
+      element("pre", null, element("code", found.map((one) => board.again + one.path).join("\n"))));
+    const costs = found.filter((one) => one.record.cost).map(({ record }) => [record.cell.seed, record.cost.forwards, record.cost.vjps,
+      record.cost.shadow_forwards ?? "–", record.cost.fit_forwards ?? "–", record.seconds.toFixed(1), record.model.seconds?.toFixed(1) ?? "–"]);
+    content.push(...grid("Cost for each sample", ["seed", "forwards", "backwards", "of shadow models", "to learn, in all", "seconds", "seconds of training"], costs));
+    const { packages = {}, code = {}, environment, model, cell, split } = found[0].record;
+    content.push(...facts(`Provenance, seed ${cell.seed}`, {
+      ...Object.fromEntries(Object.entries(packages).map(([kind, value]) => [`package of the ${kind}`, value])),
+      ...Object.fromEntries(Object.entries(code).map(([kind, value]) => [`code of the ${kind}`, value])),
+      ...environment, weights: model.digest ?? null, split: split?.fingerprint ?? null, recipe: cell.recipe ?? null,
+    }));
+  }
+  const rows = others.filter((row) => row[0] === dataset && row[1] === defense && row[2] === attack);
+  if (rows.length)
+    content.push(...grid("Checkpoints and controls", ["model", "step", "seed", "status", "AUROC", "interval", "FD"], rows.map((row) =>
+      [row[3], row[4] || "end", row[5], row[6], rate(row[7]), row[8] === null ? "–" : span([row[8], row[9]]), row[10] ?? "–"])));
+  for (const { record } of found) {
+    const text = element("pre", null, element("code", JSON.stringify(record, null, 1)));
+    text.tabIndex = 0;
+    content.push(element("details", null, element("summary", `JSON of seed ${record.cell.seed} (the ranks are in its file)`), text));
+  }
+  body.replaceChildren(...content);
+  all("pre", body).forEach((one) => { one.tabIndex = 0; });
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+  if (curves.length) await draw(roc, "roc", guess(curves.flatMap((one) =>
+    curve(one, { colour: "#2f6fd0", tip: `seed ${one.record.cell.seed}`, cell: null }))));
+  dialog.dataset.shown = hash;
+}
+
+function followHash() {
+  if (parts(location.hash).length === 3) showCell(location.hash);
+  else if ($("#cell").open) $("#cell").close();
+}
+
+$("#close").addEventListener("click", () => $("#cell").close());
+$("#cell").addEventListener("close", () => {
+  delete $("#cell").dataset.shown;
+  if (parts(location.hash).length === 3) history.replaceState(history.state, "", location.pathname + location.search);
+});
+addEventListener("hashchange", followHash);
+
+$("#tier")?.addEventListener("change", (event) => { state.tier = event.target.value; redraw(); });
+$("#logit").addEventListener("change", redraw);
+$("#filter").addEventListener("input", (event) => { state.filter = event.target.value; update(); });
+for (const choice of all('input[name="dataset"]'))
+  choice.addEventListener("change", () => { state.dataset = +choice.value; $("#logit").checked = saturated(); redraw(); });
+
+// Where everything leaks nearly everything, the linear axis says nothing.
+function saturated() {
+  const points = board.points[board.datasets[state.dataset]]?.[state.tier] ?? [];
+  const areas = points.filter((point) => point.end).map((point) => point.area);
+  return areas.length > 0 && areas.filter((area) => area > 0.98).length > areas.length / 2;
+}
+
+async function start() {
+  const before = history.state ?? {};
+  if (before.dataset < board.datasets.length) state.dataset = before.dataset;
+  if (board.tiers.includes(before.tier)) state.tier = before.tier;
+  if ($("#tier")) $("#tier").value = state.tier;
+  all('input[name="dataset"]').forEach((choice, k) => { choice.checked = k === state.dataset; });
+  $("#logit").checked = saturated();
+  for (const table of all("table.defenses")) sortBy(table, 1, true);
+  await redraw();
+  followHash();
+  document.documentElement.dataset.ready = String(performance.now());
+  if (REFRESH) setInterval(() => { if (!$("#cell").open) location.reload(); }, 1000 * REFRESH);
+}
+start();
