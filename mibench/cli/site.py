@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def main(args: argparse.Namespace) -> int:
     if not args.watch:
         _build(found, known, args)
         return 0
-    _watch(found, known, args)
+    with suppress(KeyboardInterrupt):  # which is how to end it
+        _watch(found, known, args)
     return 0
 
 

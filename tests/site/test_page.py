@@ -138,9 +138,9 @@ def test_the_choice_is_the_checkpoint_that_leaks_least_at_the_baselines_utility(
     assert (far.defense, far.at_utility) == ("ve", False)
     assert "not at the baseline's utility: FD 2.0 times as large" in far.doubts and "does not generate" in far.doubts
     assert "adaptive attack not met" in far.doubts
-    shown = index_markdown([(tmp_path, board)])
+    shown = " ".join(index_markdown([(tmp_path, board)]).split())
     assert "`hold3` after 5 steps leaks least: .600, where `vp` leaks .900; the difference is −.300 [" in shown
-    assert "significant." in shown and "mibench run --record " in shown
+    assert ", significant." in shown and "mibench run --record " in shown
 
 
 def test_a_page_says_what_to_install(monkeypatch, cli, tmp_path):
@@ -152,6 +152,24 @@ def test_a_page_says_what_to_install(monkeypatch, cli, tmp_path):
     monkeypatch.setattr(libraries, "import_module", missing)
     code, _, error = cli("site", suite(tmp_path), "--out", tmp_path / "site")
     assert code == 1 and "mibench[site]" in error and error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_watched_page_follows_the_records(tmp_path, cli, monkeypatch):
+    folder, out = suite(tmp_path), tmp_path / "site"
+    attacked(folder, "vp", "loss", 0.9)
+
+    def sleep(seconds):
+        if (folder / "records" / "digits" / "hold3").exists():
+            raise KeyboardInterrupt
+        attacked(folder, "hold3", "loss", 0.9)
+
+    monkeypatch.setattr("mibench.cli.site.time.sleep", sleep)
+    monkeypatch.setattr("mibench.cli.site.WATCHED_EVERY", 3)
+    code, printed, _ = cli("site", folder, "--out", out, "--watch")
+    assert code == 0 and printed.count("index.html") == 2
+    text = (out / f"{folder.name}.html").read_text(encoding="utf-8")
+    assert "const REFRESH = 6;" in text
 
 
 def test_highlighted_defenses_are_the_baseline_and_the_front(tmp_path):
