@@ -146,5 +146,7 @@ def parameters_of(network: nn.Module) -> int:
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
-    """The type of the numbers of a network."""
+    """The type of number that a network is given: its ``input_dtype``, else that of its weights."""
+    if isinstance(wanted := getattr(network, "input_dtype", None), torch.dtype):
+        return wanted
     return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)

@@ -46,7 +46,7 @@ class GivenDenoiser(NetworkDenoiser):
         """What the network says of noised samples (B, *item), in the checkpoint's own scale, at steps (B,) or (1,); float64."""
         scale, times = (self._at(step, values) for values in (self.checkpoint.input_scale, self.checkpoint.times))
         given = (x * expand(scale, x)).to(self._dtype)
-        out = first_half(self.network(given, times.to(torch.float32).expand(len(x))), x.shape[1])
+        out = first_half(self.network(given, times.to(self._dtype).expand(len(x))), x.shape[1])
         if out.shape != x.shape:
             raise UsageError(f"the network answers {tuple(x.shape)} with {tuple(out.shape)}; both must have one shape")
         return out.double()

@@ -19,7 +19,7 @@ from mibench.kinds import Prediction
 
 __all__ = ["ModelFolder", "digest_of_files", "scheduler_levels"]
 
-NETWORKS = ("UNet2DModel", "UNet2DConditionModel")
+NETWORKS = ("UNet2DModel", "UNet2DConditionModel", "ExportedNetwork")
 SCALED = ("epsilon", "sample", "v_prediction")
 
 
@@ -149,7 +149,8 @@ def load_part(folder: Path, name: str, trust_pickle: bool) -> nn.Module:
             f"{folder} holds weights as pickles only, which can run any program; save them as safetensors, or give "
             "--trust-pickle if you trust who made them"
         )
-    cls = getattr(_diffusers(), name)
+    home = "mibench.auditing.exported" if name == "ExportedNetwork" else "diffusers"
+    cls = getattr(_diffusers(home), name)
     try:
         part = cls.from_pretrained(
             str(folder), local_files_only=True, low_cpu_mem_usage=False, use_safetensors=safe, torch_dtype=torch.float32
@@ -204,6 +205,8 @@ def scheduler_levels(folder: Path) -> dict[str, Any]:
     elif hasattr(scheduler, "alphas_cumprod"):
         levels = {"alpha_bar": np.asarray(scheduler.alphas_cumprod, dtype=np.float64)}
         levels["schedule"] = f"{settings.beta_schedule}, {settings.beta_start:g} to {settings.beta_end:g}"
+        if betas := settings.get("trained_betas"):  # which diffusers rounds to single precision
+            levels = {"alpha_bar": np.cumprod(1 - np.asarray(betas, dtype=np.float64)), "schedule": "betas of its own"}
     else:
         raise UsageError(f"{folder}: the levels of {name} are not known; use file.py:function with mibench.Checkpoint")
     if kind not in (*SCALED, "edm", "edm_v", "flow", "score"):
@@ -229,9 +232,9 @@ def _karras(settings: Any) -> dict[str, Any]:
     }
 
 
-def _diffusers() -> Any:
+def _diffusers(home: str = "diffusers") -> Any:
     try:
-        return import_module("diffusers")
+        return import_module(home)
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"models of diffusers need diffusers ({reason[:120]}): pip install 'mibench[audit]'") from None

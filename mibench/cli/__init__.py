@@ -25,6 +25,7 @@ COMMANDS = {
     "leaderboard": "write the README.md of a suite from its records; --check only compares",
     "site": "write a page for each board and an index: self-contained HTML, to be opened in a browser",
     "export": "write the figures of all records of suites as one table: CSV, JSON or Parquet",
+    "export-model": "write a trained VP model as a folder that diffusers reads, and its files as images",
     "upgrade": "recompute the figures of records with older metrics from the ranks in them",
     "validate": "check the records of suites: schema, digests, keys, duplicates, stale records, figures",
     "verify": "compute a record, or some of a suite, from scratch and compare the figures",
@@ -58,7 +59,7 @@ def build_parser(wanted: Collection[str]) -> tuple[Parser, dict[str, Parser]]:
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         parsers[name] = sub
         if name in wanted:
-            module = importlib.import_module(f"mibench.cli.{name}")
+            module = importlib.import_module(f"mibench.cli.{name.replace('-', '_')}")
             module.arguments(sub)
             sub.set_defaults(function=module.main)
     return parser, parsers

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import save
+from digit_models import save
 from PIL import Image, ImageFilter
 
 import mibench
