@@ -154,6 +154,22 @@ class Dataset(Component):
         """Members, non-members and reference, each (N, *item), shuffled, if the data prescribe them; by default None."""
         return None
 
+    def conditions(self, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+        """What a network is given beside the states of a sample, such as what its text says; None by default.
+
+        Args:
+            generator: as the one that ``fixed_split`` is given, or, where that answers None, ``pool``.
+
+        Returns:
+            The condition of each sample, (N, *item), in the order of ``fixed_split`` or of ``pool``; and conditions under which
+            samples are generated, (R, *item).
+        """
+        return None
+
+    def complete(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """What samples (B, *item), as the pool gives them, stand for under their conditions; utility is measured on it."""
+        return x
+
     def normalisation(self, members: Tensor) -> tuple[float, float]:
         """Shift and scale, fitted on the members alone: a model's data are (x − shift) / scale; by default x itself."""
         return 0.0, 1.0

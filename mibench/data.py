@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from mibench.components import Dataset
 from mibench.errors import NotApplicable, UsageError
 from mibench.seeds import generator
 
-__all__ = ["CALIBRATION", "FileFacts", "Split", "nearest", "split"]
+__all__ = ["CALIBRATION", "FileFacts", "Split", "completed", "completed_split", "nearest", "split"]
 
 CALIBRATION = 0.2
 
@@ -31,6 +31,8 @@ class Split:
         notes: the dataset's warnings, such as files that were left out.
         canaries: (C, *item), outliers for an audit; (0,) without.
         included: (C,) bool, which of them are trained on beside the members.
+        conditions: (M + N + R, *item), what a network is given beside members, non-members and reference; (0,) without.
+        prompts: (P, *item), conditions under which samples are generated; (0,) without.
     """
 
     members: Tensor
@@ -40,6 +42,8 @@ class Split:
     notes: tuple[str, ...] = ()
     canaries: Tensor = field(default_factory=lambda: torch.empty(0))
     included: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    conditions: Tensor = field(default_factory=lambda: torch.empty(0))
+    prompts: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def raw(self, x: Tensor) -> Tensor:
         """Samples (B, *item) without the normalisation, in the units of the pool."""
@@ -58,13 +62,32 @@ class Split:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """sha256 over the three parts, in order, and the canaries where there are any."""
+        """sha256 over the three parts, in order, and the canaries and conditions where there are any."""
         digest = hashlib.sha256()
         audit = (self.canaries, self.included) if len(self.canaries) else ()
-        for part in (self.members, self.nonmembers, self.reference, *audit):
+        given = (self.conditions, self.prompts) if len(self.conditions) else ()
+        for part in (self.members, self.nonmembers, self.reference, *audit, *given):
             digest.update(repr(tuple(part.shape)).encode())
             digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def condition_of(self, x: Tensor) -> Tensor | None:
+        """The conditions of (B, *item) samples, on their device; None where one of them is no sample of this split.
+
+        Of samples with the same values, all get the condition of the last one.
+        """
+        rows = [self._places.get(item) for item in _items(x.detach().cpu().float())]
+        known = [row for row in rows if row is not None]
+        return self.conditions[known].to(x.device) if len(known) == len(rows) else None
+
+    @functools.cached_property
+    def _places(self) -> dict[bytes, int]:
+        samples = _items(torch.cat([self.members, self.nonmembers, self.reference])) if len(self.conditions) else []
+        return {item: row for row, item in enumerate(samples)}
+
+    def draw_prompts(self, count: int, chance: torch.Generator) -> Tensor:
+        """Conditions for ``count`` generated samples, drawn with replacement, (count, *item)."""
+        return self.prompts[torch.randint(len(self.prompts), (count,), generator=chance)]
 
     @functools.cached_property
     def near_duplicates(self) -> int:
@@ -110,6 +133,7 @@ def split(dataset: Dataset, seed: int) -> Split:
         else:
             pool = dataset.pool(generator(seed, "pool"))
             sizes = [dataset.members, dataset.nonmembers, dataset.reference]
+        given = dataset.conditions(generator(seed, "split" if own is not None else "pool"))
     notes = tuple(str(one.message) for one in noted if one.category is UserWarning)
     if len(pool) < sum(sizes):
         raise UsageError(
@@ -118,12 +142,35 @@ def split(dataset: Dataset, seed: int) -> Split:
         )
     if not torch.isfinite(pool).all():
         raise UsageError(f"dataset {dataset.label}: the pool holds values that are not finite")
+    conditions, prompts = given or (torch.empty(0), torch.empty(0))
     if own is None:
-        pool = pool[torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]]
+        order = torch.randperm(len(pool), generator=generator(seed, "split"))[: sum(sizes)]
+        pool, conditions = pool[order], conditions[order] if given else conditions
     members, nonmembers, reference = torch.split(pool.float(), sizes)
     shift, scale = dataset.normalisation(members)
     members, nonmembers, reference = ((part - shift) / scale for part in (members, nonmembers, reference))
-    return Split(members, nonmembers, reference, (shift, scale), notes, *_canaries(dataset, reference, seed))
+    canaries, included = _canaries(dataset, reference, seed) or (torch.empty(0), torch.empty(0, dtype=torch.bool))
+    return Split(
+        members, nonmembers, reference, (shift, scale), notes, canaries, included, conditions.float(), prompts.float()
+    )
+
+
+def completed(dataset: Dataset, data: Split, x: Tensor, conditions: Tensor) -> Tensor:
+    """What samples (B, *item) of a split stand for under their conditions (``Dataset.complete``), in the split's units."""
+    if not len(conditions):
+        return x
+    shift, scale = data.normalisation
+    return (dataset.complete(data.raw(x), conditions.to(x)) - shift) / scale
+
+
+def completed_split(dataset: Dataset, data: Split) -> Split:
+    """The split with what its samples stand for in their place; itself without conditions."""
+    if not len(data.conditions):
+        return data
+    parts = (data.members, data.nonmembers, data.reference)
+    given = torch.split(data.conditions, [len(part) for part in parts])
+    whole = [completed(dataset, data, part, condition) for part, condition in zip(parts, given, strict=True)]
+    return replace(data, members=whole[0], nonmembers=whole[1], reference=whole[2])
 
 
 def _canaries(dataset: Dataset, reference: Tensor, seed: int) -> tuple[Tensor, ...]:

@@ -89,7 +89,13 @@ class Defense(Component):
         raise NotImplementedError(f"{type(self).__name__} must implement process()")
 
     def build_model(
-        self, shape: tuple[int, ...], data_variance: float, recipe: Recipe, device: str = "cpu", seed: int = 0
+        self,
+        shape: tuple[int, ...],
+        data_variance: float,
+        recipe: Recipe,
+        device: str = "cpu",
+        seed: int = 0,
+        conditions: Tensor | None = None,
     ) -> Model:
         """An untrained model; on CUDA the weights of convolutions are stored channels last, which is fastest.
 
@@ -99,16 +105,22 @@ class Defense(Component):
             recipe: gives the network's size.
             device: where the model lives.
             seed: of the initial weights.
+            conditions: (M, *item), of the members; None for data without.
         """
         import torch
 
         from mibench.diffusion.denoisers import parameterisations
         from mibench.diffusion.model import Model
+        from mibench.diffusion.networks import Conditioned
 
         process, parameterisation = self.process(), parameterisations[self.parameterisation]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self.network(parameterisation.input_blocks(process.order), shape, recipe)
+            blocks = parameterisation.input_blocks(process.order)
+            if conditions is None:
+                network = self.network(blocks, shape, recipe)
+            else:
+                network = Conditioned(self.network(blocks + 1, shape, recipe), conditions)
         denoiser = parameterisation(network, data_variance).to(device)
         if torch.device(device).type == "cuda":
             denoiser = denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

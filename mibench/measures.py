@@ -178,10 +178,16 @@ class MeasuredDefense(Defense):
         return self.inner.process()
 
     def build_model(
-        self, shape: tuple[int, ...], data_variance: float, recipe: Recipe, device: str = "cpu", seed: int = 0
+        self,
+        shape: tuple[int, ...],
+        data_variance: float,
+        recipe: Recipe,
+        device: str = "cpu",
+        seed: int = 0,
+        conditions: Tensor | None = None,
     ) -> Model:
         """The model of the defense, its network changed by the measure."""
-        model = self.inner.build_model(shape, data_variance, recipe, device, seed)
+        model = self.inner.build_model(shape, data_variance, recipe, device, seed, conditions)
         if self.measure.changes("network"):
             from mibench.diffusion.model import network_of
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mibench.diffusion.denoisers import NetworkDenoiser, expand
 from mibench.diffusion.model import Model, network_of
+from mibench.diffusion.networks import conditioned
 from mibench.diffusion.process import Kernel
 
 __all__ = ["NoisedBatch", "clipped_step", "hybrid_score_matching", "noised", "weighted_error"]
@@ -51,7 +52,10 @@ def hybrid_score_matching(model: Model, batch: NoisedBatch) -> Tensor:
     2112.07068, eq. 8, weighted as in 2206.00364: the network's own error has the same weight at all times. Where the noise
     hides the data c_out goes to 0, and an unweighted loss would leave the coarse structure of the samples untrained.
     """
-    return weighted_error(network_of(model), batch.u, batch.kernel, batch.target)
+    denoiser = network_of(model)
+    if (network := conditioned(denoiser)) is not None:
+        network.current = network.members[batch.rows]
+    return weighted_error(denoiser, batch.u, batch.kernel, batch.target)
 
 
 def clipped_step(model: Model, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float) -> None:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mibench.diffusion.denoisers import Denoiser, NetworkDenoiser
 from mibench.diffusion.memory import bytes_held
+from mibench.diffusion.networks import conditioned
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.errors import MibenchError, NotApplicable
 from mibench.kinds import Access
@@ -79,12 +80,16 @@ class EvaluationCache:
 class Model:
     """A process and its denoiser.
 
+    A conditional model answers under the conditions of the samples that ``at_rest`` or ``noised`` was last given, or under those
+    that ``under`` was given; samples that are unknown, such as neighbours of a sample, change nothing.
+
     Args:
         process: the linear SDE.
         denoiser: predicts ε_n of a state.
         shape: the shape of one data item.
         device: where states live.
         cache: shared by all that query this denoiser on the same batches; used on the CPU.
+        condition_of: gives the conditions (B, *item) of samples (B, *item), or None where one of them is unknown.
 
     Raises:
         MibenchError: where double precision cannot resolve the noise of a state at t_min.
@@ -97,11 +102,14 @@ class Model:
         shape: tuple[int, ...],
         device: torch.device | str = "cpu",
         cache: EvaluationCache | None = None,
+        condition_of: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
         self.process, self.shape, self.device = process, shape, torch.device(device)
         self.cache = cache
         self.cost = Cost()
         self._denoiser = denoiser
+        self._conditioned, self.condition_of = conditioned(denoiser), condition_of
+        self._conditions: Tensor | None = None
         self._held: dict[Denoiser, int] = {}
         self._access: Access = "weights"
         self._who = ""
@@ -139,20 +147,43 @@ class Model:
     @denoiser.setter
     def denoiser(self, denoiser: Denoiser) -> None:
         self.require("weights", "weights")
-        self._denoiser = denoiser
+        self._denoiser, self._conditioned = denoiser, conditioned(denoiser)
 
     @property
     def data_variance(self) -> float:
         """Mean square of the data, if the denoiser knows it; else 0."""
         return getattr(self._denoiser, "data_variance", 0.0)
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its network is given conditions."""
+        return self._conditioned is not None
+
+    def under(self, conditions: Tensor) -> None:
+        """Answer under these conditions (B, *item) from now on, B states at a time."""
+        self._conditions = conditions.to(self.device)
+
+    def _find_conditions(self, x: Tensor) -> None:
+        if self._conditioned is not None and self.condition_of is not None:
+            found = self.condition_of(x)
+            self._conditions = self._conditions if found is None else found
+
+    def _select_conditions(self, rows: slice, count: int) -> None:
+        """Set the conditions of these rows of a batch of ``count`` states; all where their numbers differ, which is refused."""
+        if self._conditioned is not None:
+            known = self._conditions
+            fits = known is not None and len(known) == count
+            self._conditioned.current = known[rows] if known is not None and fits else known
+
     def at_rest(self, x: Tensor) -> Tensor:
         """u_0 = (x, 0, …, 0): data (B, *item) with the auxiliaries at their mean, (B, n, *item) float64."""
+        self._find_conditions(x)
         rest = torch.zeros(len(x), self.process.order - 1, *self.shape, dtype=torch.float64, device=self.device)
         return torch.cat([x[:, None].to(self.device, torch.float64), rest], dim=1)
 
     def noised(self, x: Tensor, eps: Tensor, t: float) -> Tensor:
         """u_t = E[:, 0] x + L ε: (B, *item) and (n, *item) or (B, n, *item) to (B, n, *item)."""
+        self._find_conditions(x)
         kernel = self.kernel(t)
         eps = eps.expand(len(x), *eps.shape[-1 - len(self.shape) :])
         return torch.einsum("ij,bj...->bi...", kernel.factor[0], eps) + torch.einsum(
@@ -196,15 +227,22 @@ class Model:
 
     def _answer(self, u: Tensor, t: float | Tensor) -> Tensor:
         if torch.is_grad_enabled():
+            self._select_conditions(slice(None), len(u))
             return self._denoiser(u, self.kernel(t))
         rows = max(1, AT_ONCE // math.prod(self.shape))
         parts = torch.split(u, rows)
         times: Sequence[float | Tensor] = torch.split(t, rows) if isinstance(t, Tensor) else [t] * len(parts)
-        answers = [self._cached(part, time) for part, time in zip(parts, times, strict=True)]
+        answers = []
+        for k, (part, time) in enumerate(zip(parts, times, strict=True)):
+            self._select_conditions(slice(k * rows, (k + 1) * rows), len(u))
+            answers.append(self._cached(part, time))
         return answers[0] if len(answers) == 1 else torch.cat(answers)
 
     def _cached(self, u: Tensor, t: float | Tensor) -> Tensor:
-        if self.cache is None or isinstance(t, Tensor) or u.device.type != "cpu":  # a look at u would wait for a GPU
+        looked_at = (
+            u.device.type == "cpu" and not self.is_conditional
+        )  # on a GPU that would wait; conditions are not seen
+        if self.cache is None or isinstance(t, Tensor) or not looked_at:
             return self._denoiser(u, self.kernel(t))
         return self.cache.get_or_compute(self._denoiser, u, t, self.kernel(t))
 
@@ -236,7 +274,12 @@ class Model:
             NotApplicable: where the denoiser's answers have no gradients.
         """
         self.require("gradients", "gradients")
-        parts = [self._eps_vjp(part, t, vectors) for part in torch.split(u, self._rows(u, t))]
+        rows, whole, parts = self._rows(u, t), self._conditions, []
+        for k, part in enumerate(torch.split(u, rows)):
+            if whole is not None and len(whole) == len(u):
+                self._conditions = whole[k * rows : (k + 1) * rows]
+            parts.append(self._eps_vjp(part, t, vectors))
+        self._conditions = whole
         if len(parts) == 1:
             return parts[0]
         answers, products = zip(*parts, strict=True)
@@ -259,6 +302,7 @@ class Model:
         if not isinstance(self._denoiser, NetworkDenoiser) or len(u) < 2:
             return max(1, len(u))
         if self._denoiser not in self._held:
+            self._select_conditions(slice(1), len(u))
             self._held[self._denoiser] = bytes_held(self._denoiser, u[:1], self.kernel(t))
         return max(1, HELD // max(1, self._held[self._denoiser]))
 

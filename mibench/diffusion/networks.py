@@ -9,9 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mibench.errors import MibenchError
 from mibench.recipe import Recipe
 
-__all__ = ["MLP", "ReluMLP", "build"]
+__all__ = ["MLP", "Conditioned", "ReluMLP", "build", "conditioned"]
 
 
 class MLP(nn.Module):
@@ -87,6 +88,55 @@ class ReluMLP(nn.Module):
         angle = log_snr[:, None] * self.octaves
         answer: Tensor = self.layers(torch.cat([blocks.flatten(1), angle.sin(), angle.cos()], dim=1))
         return answer.view(-1, *self.shape)
+
+
+class Conditioned(nn.Module):
+    """A network that is given a condition as one block more, scaled to mean 0 and variance 1.
+
+    Args:
+        network: maps (B, blocks + 1, *item) and log-SNR (B,) to (B, *item).
+        conditions: (M, *item), of the members.
+
+    Attributes:
+        members: as given; a training step takes those of its members.
+        current: (B, *item), of the states that are asked for.
+    """
+
+    stackable = False
+
+    def __init__(self, network: nn.Module, conditions: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.shift: Tensor
+        self.scale: Tensor
+        self.members: Tensor
+        self.register_buffer("shift", conditions.mean())
+        self.register_buffer("scale", conditions.std().clamp(min=1e-6))
+        self.register_buffer("members", conditions, persistent=False)
+        self.current: Tensor | None = None
+
+    def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
+        """(B, blocks, *item) and (B,) → (B, *item).
+
+        Raises:
+            MibenchError: where there are other numbers of states and of conditions.
+        """
+        given = self.current
+        if given is None or len(given) != len(blocks):
+            count = "no" if given is None else str(len(given))
+            raise MibenchError(
+                f"a conditional model was asked for {len(blocks)} states under {count} conditions; make states from samples of "
+                "the split with model.at_rest or model.noised, or call model.under"
+            )
+        block = (given[:, None].to(blocks) - self.shift) / self.scale
+        answer: Tensor = self.network(torch.cat([blocks, block], 1), log_snr)
+        return answer
+
+
+def conditioned(network: object) -> Conditioned | None:
+    """The part of a network that takes conditions, None without."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return next((module for module in modules if isinstance(module, Conditioned)), None)
 
 
 def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:

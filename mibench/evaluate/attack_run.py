@@ -160,6 +160,8 @@ def prepare_attack(cell_index: int, cell: Cell, target: Target, shadows: Shadows
         model.require("samples", "generated samples")
         sampled = target.released.counted(model.cost)
         sampled.cache = None
+        if sampled.is_conditional:
+            sampled.under(target.data.draw_prompts(count, Context(cell.seed).generator("prompts")))
         return sample(sampled, count, Context(cell.seed).generator("samples"))
 
     ctx = Context(

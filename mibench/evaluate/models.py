@@ -61,8 +61,14 @@ def training_seed(cell: Cell) -> int:
 
 def blank_model(cell: Cell, data: Split, device: str) -> Model:
     """The model of a cell before training."""
-    variance = training_data(cell, data).double().square().mean().item()
-    return cell.defense.build_model(data.shape, variance, cell.own_recipe, device, training_seed(cell))
+    samples = training_data(cell, data)
+    variance = samples.double().square().mean().item()
+    built = (data.shape, variance, cell.own_recipe, device, training_seed(cell))
+    if not len(data.conditions):
+        return cell.defense.build_model(*built)
+    model = cell.defense.build_model(*built, conditions=data.condition_of(samples))
+    model.condition_of = data.condition_of
+    return model
 
 
 def model_code(cell: Cell) -> dict[str, str]:

@@ -117,7 +117,9 @@ class Target:
         """
         own = copy.deepcopy(model.denoiser)
         with isolated(self.cell.seed, "release", *shadow):
-            released = self.cell.defense.release(Model(model.process, own, model.shape, model.device, model.cache))
+            released = self.cell.defense.release(
+                Model(model.process, own, model.shape, model.device, model.cache, model.condition_of)
+            )
         if released.denoiser is not own or not _same(own, model.denoiser):
             released.cache = None
         return released

@@ -15,6 +15,7 @@ from mibench.data import split
 from mibench.defenses import Defense
 from mibench.diffusion.compiled import compiled
 from mibench.diffusion.model import Model, network_of
+from mibench.diffusion.networks import conditioned
 from mibench.diffusion.optimise import Callbacks
 from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
 from mibench.diffusion.training import train
@@ -83,6 +84,10 @@ class Training:
         self.recipe = self.first.own_recipe
         self.seed = training_seed(self.first)
         self.model = blank_model(self.first, self.data, device)
+        if (network := conditioned(network_of(self.model))) is not None:
+            found = self.data.condition_of(self.members)
+            assert found is not None, "the members are samples of the split"
+            network.members = found.to(device)
         self.snapshots: dict[int, dict[str, Tensor]] = {}
 
     def save(self, store: Store, facts: dict[str, Any]) -> None:
@@ -238,6 +243,10 @@ class _Trainer:
         def progress(k: int) -> Callable[[int, int], None]:
             return lambda done, total: callbacks.progress(k * total + done, (len(asked) + 1) * total)
 
+        if asked and training.model.is_conditional:
+            raise MibenchError(
+                f"{defense.label} trains teachers, which are given no conditions; use data without texts"
+            )
         for k, (other, rows) in enumerate(asked):
             title = f"teacher {k + 1} of {training.first.model_title}"
             partials.append(self._partial(title, [training], f"teacher {k}"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mibench.data import Split, nearest
+from mibench.data import Split, completed, completed_split, nearest
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import MibenchError
@@ -58,7 +58,11 @@ def utility_metrics(
         MibenchError: where Inception weights were asked for and cannot be had.
     """
     how, n = cell.utility, cell.utility.samples
+    prompts = data.draw_prompts(n, generator(cell.seed, "prompts")) if model.is_conditional else torch.empty(0)
+    if len(prompts):
+        model.under(prompts)
     drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
+    drawn, data = completed(cell.dataset, data, drawn, prompts), completed_split(cell.dataset, data)
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     gauss = gaussian(data.members, n, chance)

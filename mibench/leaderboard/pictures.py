@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mibench.components import Dataset
-from mibench.data import split
+from mibench.data import completed_split, split
 from mibench.errors import MibenchError, UsageError
 from mibench.results.record import Record, record_path
 from mibench.results.store import Store
@@ -44,7 +44,7 @@ def draw(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> list[P
         if record.cell.seed != found[0][1].cell.seed or not store.has("samples", record.key):
             continue
         if dataset.label not in panels:
-            data = split(dataset, record.cell.seed)
+            data = completed_split(dataset, split(dataset, record.cell.seed))
             panels[dataset.label] = {"members": data.members, "held out": data.reference}
             datasets[dataset.label] = dataset
         panels[dataset.label][record.labels["defense"]] = _samples(store, record)
@@ -72,7 +72,10 @@ def draw_each(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> l
 
             paths.append(_written(path, partial(imsave, arr=pixels)))
         else:
-            sets = {record.labels["defense"]: samples, "held out": split(dataset, cell.seed).reference}
+            sets = {
+                record.labels["defense"]: samples,
+                "held out": completed_split(dataset, split(dataset, cell.seed)).reference,
+            }
             paths.append(_written(path, partial(_draw_figure, dataset, sets)))
         shift, scale = record.model.normalisation or (0.0, 1.0)
         if (sound := dataset.sound(samples[:CLIPS] * scale + shift)) is not None:

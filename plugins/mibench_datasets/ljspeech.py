@@ -40,7 +40,27 @@ class LJSpeech(Speech):
         return "/".join(parts[parts.index("wavs") :]) if "wavs" in parts[:-1] else None
 
     def wavs(self, archive: Archive) -> list[str]:
-        """The clips that ``metadata.csv`` lists, lines of ``id|text|normalised text``; others do not count.
+        """The clips that ``metadata.csv`` lists; others do not count.
+
+        Raises:
+            MibenchError: see ``_listed``.
+        """
+        return list(self._listed(archive))
+
+    def transcripts(self, archive: Archive) -> dict[str, str]:
+        """The normalised text of each clip that ``metadata.csv`` lists, or its text where that is empty.
+
+        Raises:
+            MibenchError: see ``_listed``; and naming a wav that is not listed, which has no text.
+        """
+        texts = self._listed(archive)
+        wavs = [name for name in archive.names if name.lower().endswith(".wav") and self.counted(name)]
+        if others := sorted(set(wavs) - set(texts)):
+            raise MibenchError(f"{archive.path}: {len(others)} wavs have no text in {METADATA}, such as {others[0]}")
+        return texts
+
+    def _listed(self, archive: Archive) -> dict[str, str]:
+        """The texts of lines of ``id|text|normalised text`` by the names of their wavs.
 
         Raises:
             MibenchError: naming what is missing, or the line that is malformed or repeats an earlier one.
@@ -57,6 +77,7 @@ class LJSpeech(Speech):
         except UnicodeDecodeError as error:
             raise MibenchError(f"{archive.path}: {lists[0]} is not UTF-8 ({error.reason})") from None
         names: dict[str, int] = {}
+        texts: dict[str, str] = {}
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -66,11 +87,11 @@ class LJSpeech(Speech):
                 raise MibenchError(f"{archive.path}: {lists[0]} line {number} is not id|text|normalised text")
             if name in names:
                 raise MibenchError(f"{archive.path}: {lists[0]} line {number} repeats {clip!r} of line {names[name]}")
-            names[name] = number
+            names[name], texts[name] = number, text[-1].strip() or text[0]
         known = set(archive.names)
         missing = [name for name in names if name not in known]
         if missing:
             raise MibenchError(f"{archive.path}: {len(missing)} of {len(names)} wavs are missing, such as {missing[0]}")
         if not names:
             raise MibenchError(f"{archive.path}: {lists[0]} lists no clips")
-        return list(names)
+        return texts

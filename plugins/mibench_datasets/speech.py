@@ -2,114 +2,32 @@
 
 from __future__ import annotations
 
-import io
+import functools
 import math
 import warnings
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from mibench import MEL, FileDataset, FileReader, MibenchError, UsageError
 from mibench.archives import Archive
 from mibench_datasets.mel import HIFIGAN, SHORT, Mel
+from mibench_datasets.transcripts import DIGITS, Clip, Residuals, residuals
+from mibench_datasets.wavs import cut, decoded, file_facts, resampled, start_of
 
-__all__ = ["Speech", "cut", "decoded", "file_facts", "resampled"]
+__all__ = ["Speech"]
 
 SILENCE = 1e-3
 """A clip whose values spread by less than ± this, of full scale 1, is silent (−60 dB)."""
 
-RATES = 1000, 768_000
-"""The lowest and the highest sampling rate that is accepted, in Hz."""
+Read = TypeVar("Read")
 
 MELS: dict[str, Mel] = {"hifigan": HIFIGAN, "short": SHORT}
-
-
-def decoded(data: bytes) -> tuple[int, NDArray[np.float64]]:
-    """Sampling rate in Hz and samples (L,) of a wav in [−1, 1], channels averaged.
-
-    Raises:
-        ValueError: where it is no wav, is incomplete or empty, or holds values that are not finite.
-        MibenchError: without soundfile.
-    """
-    soundfile = _soundfile()
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            if file.format not in ("WAV", "WAVEX"):
-                raise ValueError(f"is no readable wav (its format is {file.format})")
-            rate: int = file.samplerate
-            channels: NDArray[np.float64] = file.read(dtype="float64", always_2d=True)
-    except soundfile.LibsndfileError:
-        raise ValueError("is no readable wav: it is damaged or of another format") from None
-    if int.from_bytes(data[4:8], "little") > len(data) - 7:  # the length after these 8 bytes; some leave out a last 0
-        raise ValueError("is incomplete: it ends before the length that its header states")
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(f"has a sampling rate of {rate} Hz, which no recording has")
-    if not len(channels):
-        raise ValueError("holds no samples")
-    if not np.isfinite(channels).all():
-        raise ValueError("holds values that are not finite")
-    return rate, channels.mean(1)
-
-
-def file_facts(data: bytes) -> dict[str, float]:
-    """What a readable wav says besides its sound: rate, bit depth, channels, duration, and the bytes beside the samples."""
-    with _soundfile().SoundFile(io.BytesIO(data)) as file:
-        return {
-            f"subtype {file.subtype}": 1.0,
-            f"format {file.format}": 1.0,
-            "log rate": math.log(file.samplerate),
-            "log duration": math.log(file.frames / file.samplerate),
-            "channels": file.channels,
-            "log size": math.log(len(data)),
-            "bytes a frame": len(data) / file.frames,
-        }
-
-
-def _soundfile() -> Any:
-    try:
-        import soundfile
-    except (ImportError, OSError):
-        raise MibenchError("speech needs soundfile: pip install 'mibench[speech]'") from None
-    return soundfile
-
-
-def resampled(wave: NDArray[np.float64], rate: int, wanted: int) -> NDArray[np.float64]:
-    """A wave at another sampling rate, by scipy's polyphase filter; what lay above half the lower rate is gone.
-
-    torchaudio's resampling has a shorter filter: on spoken digits it differs by a tenth of the peak.
-    """
-    from scipy.signal import resample_poly
-
-    common = math.gcd(rate, wanted)
-    if rate == wanted:
-        return wave
-    out: NDArray[np.float64] = resample_poly(wave, wanted // common, rate // common)
-    return out
-
-
-def cut(wave: NDArray[np.float64], length: int, place: float | None) -> NDArray[np.float64]:
-    """A stretch of a wave of fixed length; a shorter wave is filled up with zeros.
-
-    Args:
-        wave: (L,).
-        length: of the stretch, in samples.
-        place: where it begins, from 0 to 1 of what is possible; None for around the centre of the energy, Σ i x² / Σ x².
-    """
-    spare = len(wave) - length
-    if place is None:
-        energy = wave**2
-        start = round(float(np.arange(len(wave)) @ energy / energy.sum()) - length / 2)
-    else:
-        start = round(place * spare)
-    start = min(max(start, min(0, spare)), max(0, spare))
-    part = wave[max(start, 0) :][:length]
-    out = np.zeros(length)
-    out[max(-start, 0) :][: len(part)] = part
-    return out
 
 
 class Speech(FileDataset):
@@ -131,6 +49,19 @@ class Speech(FileDataset):
     skip_broken: bool = Field(
         False, description="whether clips that are no wav, incomplete, silent or too short are skipped"
     )
+    text: Literal["none", "small", "published"] = Field(
+        "none",
+        exclude_if=lambda size: size == "none",
+        description="the size of a text encoder: then items are what mels differ by from the mean that their text gives, under "
+        "which networks answer (arXiv 2105.06337); texts are the digits that names of files begin with",
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _without_canaries(cls, size: str, known: ValidationInfo) -> str:
+        if size != "none" and known.data.get("canaries"):
+            raise ValueError("canaries have no text; leave out one of the two")
+        return size
 
     @property
     def transform(self) -> Mel:
@@ -165,6 +96,24 @@ class Speech(FileDataset):
         Raises:
             ValueError: saying what is wrong with the wav.
         """
+        wave = self._wave(data)
+        stretch = cut(wave, self.frames * self.transform.hop, place if self.crop == "random" else None)
+        return self.transform(torch.from_numpy(stretch)[None])[0]
+
+    def clip(self, data: bytes, place: float, text: str) -> Clip:
+        """A whole wav with its text; one that is shorter than an item is filled up with silence.
+
+        Raises:
+            ValueError: saying what is wrong with the wav or the text.
+        """
+        wave, hop = self._wave(data), self.transform.hop
+        length = hop * max(self.frames, math.ceil(len(wave) / hop))
+        padded = cut(wave, length, None if len(wave) < self.frames * hop else 0.0)
+        start = start_of(padded, self.frames * hop, place if self.crop == "random" else None) // hop
+        return Clip.of(self.transform(torch.from_numpy(padded)[None]), start, text, math.ceil(len(wave) / hop))
+
+    def _wave(self, data: bytes) -> NDArray[np.float64]:
+        """The samples of one wav at the rate of the mels; ValueError, saying what is wrong with it."""
         rate, wave = decoded(data)
         transform = self.transform
         if len(wave) / rate < transform.window / transform.rate:
@@ -175,8 +124,50 @@ class Speech(FileDataset):
             raise ValueError("is silent")
         if self.peak:
             wave = wave / np.abs(wave).max()
-        stretch = cut(wave, self.frames * transform.hop, place if self.crop == "random" else None)
-        return transform(torch.from_numpy(stretch)[None])[0]
+        return wave
+
+    def transcripts(self, archive: Archive) -> dict[str, str]:
+        """The text of each clip by its name: the digit that the file's name begins with.
+
+        Raises:
+            MibenchError: naming a clip without a text.
+        """
+        names = self.wavs(archive)
+        if strange := [name for name in names if not "0" <= name.rpartition("/")[2][:1] <= "9"]:
+            raise MibenchError(
+                f"{archive.path}: {strange[0]} has no text: its name does not begin with a digit, such as 7_jackson_0.wav"
+            )
+        return {name: DIGITS[int(name.rpartition("/")[2][0])] for name in names}
+
+    def fixed_split(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
+        """With texts, the residuals of an encoder that is trained on the reference; else None."""
+        if self.text == "none":
+            return None
+        sizes = [self.members, self.nonmembers, self.reference]
+        members, nonmembers, reference = torch.split(_residuals(self, generator.initial_seed()).items, sizes)
+        return members, nonmembers, reference
+
+    def conditions(self, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+        """With texts, the means μ of the items, and those of the reference's texts by predicted durations."""
+        if self.text == "none":
+            return None
+        made = _residuals(self, generator.initial_seed())
+        return made.conditions, made.prompts
+
+    def complete(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """Q + μ: mels."""
+        return x + conditions
+
+    def clips(self, generator: torch.Generator) -> list[Clip]:
+        """As many clips with texts as are needed, drawn from all, in random order.
+
+        Raises:
+            UsageError, MibenchError: as ``pool``.
+        """
+        texts = self.transcripts(self.archive())
+        found = self._read(generator, lambda name, data, place: self.clip(data, place, texts[name]))
+        names = sorted(found)
+        return [found[names[k]] for k in torch.randperm(len(names), generator=generator).tolist()]
 
     def pool(self, generator: torch.Generator) -> Tensor:
         """(N, 1, bands, frames): as many clips as are needed, drawn from all, one item each.
@@ -188,27 +179,33 @@ class Speech(FileDataset):
         items = self._items(generator)
         return torch.stack([items[name] for name in sorted(items)])
 
-    def file_facts(self, generator: torch.Generator) -> list[dict[str, float]]:
-        """Rate, bit depth, channels, duration and size of each wav."""
+    def file_facts(self, generator: torch.Generator) -> list[dict[str, float]] | None:
+        """Rate, bit depth, channels, duration and size of each wav; with texts none, since the split is another one."""
+        if self.text != "none":
+            return None
         names = sorted(self._items(generator))
         facts = {name: file_facts(data) for name, data in self.archive().files(names)}
         return [facts[name] for name in names]
 
     def _items(self, generator: torch.Generator) -> dict[str, Tensor]:
         """The items by the names of their clips; as many clips as are needed, drawn from all."""
+        return self._read(generator, lambda name, data, place: self.item(data, place))
+
+    def _read(self, generator: torch.Generator, read: Callable[[str, bytes, float], Read]) -> dict[str, Read]:
+        """What ``read`` makes of clips, by their names, given name, content and place; as many as are needed."""
         archive = self.archive()
         names = self.wavs(archive)
         needed = self.members + self.nonmembers + self.reference
         order = [names[k] for k in torch.randperm(len(names), generator=generator).tolist()]
         places = dict(zip(names, torch.rand(len(names), generator=generator).tolist(), strict=True))
         self._check_enough(len(names), needed, "clips")
-        items: dict[str, Tensor] = {}
+        items: dict[str, Read] = {}
         skipped: list[str] = []
         while len(items) < needed and order:
             wanted, order = order[: needed - len(items)], order[needed - len(items) :]
             for name, data in archive.files(wanted):
                 try:
-                    items[name] = self.item(data, places[name])
+                    items[name] = read(name, data, places[name])
                 except ValueError as error:
                     if not self.skip_broken:
                         raise MibenchError(f"{archive.path}: {name} {error}; skip_broken=true skips it") from None
@@ -239,3 +236,10 @@ class WavReader(FileReader, of=Speech):
     def describe(self, data: bytes) -> dict[str, float]:
         """See ``file_facts``."""
         return file_facts(data)
+
+
+@functools.lru_cache(maxsize=4)
+def _residuals(dataset: Speech, seed: int) -> Residuals:
+    """The residuals of a dataset with texts, members first, then non-members, then the reference."""
+    clips = dataset.clips(torch.Generator().manual_seed(seed))
+    return residuals(clips, dataset.reference, dataset.frames, dataset.text, seed)

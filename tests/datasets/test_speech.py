@@ -22,7 +22,8 @@ from mibench.plugins import load
 from mibench.seeds import generator
 from mibench_datasets import LJSpeech, Speech
 from mibench_datasets.mel import HIFIGAN, SHORT
-from mibench_datasets.speech import MELS, cut, decoded, resampled
+from mibench_datasets.speech import MELS
+from mibench_datasets.wavs import cut, decoded, resampled
 
 BOTH = pytest.mark.parametrize("mel", [HIFIGAN, SHORT], ids=["hifigan", "short"])
 SIZES = {"members": 10, "nonmembers": 10, "reference": 10}

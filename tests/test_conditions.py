@@ -1,0 +1,138 @@
+"""Data whose network is given a condition beside the states of a sample."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mibench import POINTS, Dataset, MibenchError
+from mibench.data import completed, completed_split, split
+from mibench.diffusion import model as model_module
+from mibench.diffusion.networks import Conditioned, conditioned
+from mibench.diffusion.stacked import can_stack
+from mibench.diffusion.training import train
+from mibench.recipe import Recipe
+from mibench_attacks.adaptive import Adaptive
+from mibench_attacks.pia import PIA
+from mibench_defenses import HOLD, VP
+
+from mibench.context import Context  # isort: skip
+
+
+class Told(Dataset):
+    """Points near one of two places, and the place as the condition."""
+
+    name = "told"
+    modality = POINTS
+
+    def pool(self, generator):
+        places, noise = self._places(generator)
+        return places + 0.05 * noise
+
+    def conditions(self, generator):
+        places, _ = self._places(generator)
+        return places, places[:7]
+
+    def complete(self, x, conditions):
+        return x + conditions
+
+    def _places(self, generator):
+        size = self.members + self.nonmembers + self.reference
+        side = torch.randint(2, (size, 1), generator=generator) * 2.0 - 1
+        return side.expand(-1, 2).clone(), torch.randn(size, 2, generator=generator)
+
+
+DATA = split(Told(members=40, nonmembers=40, reference=40), 0)
+RECIPE = Recipe(steps=60, batch=32, width=24, depth=2, learning_rate=5e-3)
+
+
+def built(defense):
+    conditions = DATA.condition_of(DATA.members)
+    model = defense.build_model(DATA.shape, DATA.data_variance, RECIPE, conditions=conditions)
+    model.condition_of = DATA.condition_of
+    return model
+
+
+def test_the_split_keeps_each_condition_beside_its_sample():
+    for part in (DATA.members, DATA.nonmembers, DATA.reference):
+        assert torch.equal(DATA.condition_of(part.double()), part.sign())
+    assert DATA.condition_of(torch.cat([DATA.members[:3], torch.zeros(1, 2)])) is None
+    assert DATA.draw_prompts(100, torch.Generator().manual_seed(0)).shape == (100, 2)
+    assert torch.equal(completed_split(Told(), DATA).nonmembers, DATA.nonmembers + DATA.nonmembers.sign())
+    assert torch.equal(completed(Told(), DATA, DATA.members, torch.empty(0)), DATA.members)
+
+
+def test_a_network_that_is_told_learns_what_another_cannot():
+    told, bare = built(VP()), VP().build_model(DATA.shape, DATA.data_variance, RECIPE)
+    losses = [train(VP(), model, DATA.members, RECIPE, 0)["loss"] for model in (told, bare)]
+    assert losses[0] < 0.6 * losses[1]
+    assert not can_stack(VP(), [told, built(VP())])
+    assert set(told.denoiser.state_dict()) - set(bare.denoiser.state_dict()) >= {"network.shift", "network.scale"}
+
+
+def test_answers_are_under_the_condition_of_the_sample(monkeypatch):
+    model = built(HOLD(order=2))
+    x, t = DATA.members[:6].double(), 0.5
+    u = model.noised(x, torch.randn(model.state_shape).double(), t)
+    with torch.no_grad():
+        want = model.eps(u, t)
+        model.noised(x + 1e-3, torch.zeros(model.state_shape).double(), t)  # of unknown samples: nothing changes
+        assert torch.equal(model.eps(u, t), want)
+        model.under(x.sign()[:5])
+        with pytest.raises(MibenchError, match="6 states under 5 conditions") as caught:
+            model.eps(u, t)
+        model.at_rest(x)
+        monkeypatch.setattr(model_module, "AT_ONCE", 4)  # two states at a time
+        torch.testing.assert_close(model.eps(u, t), want)
+        model.under(-x.sign())
+        assert not torch.allclose(model.eps(u, t), want)
+    assert "\n" not in str(caught.value)
+    model.under(x.sign())
+    vectors = torch.ones(1, 2, dtype=torch.float64)
+    _, whole = model.eps_vjp(u, t, vectors)
+    monkeypatch.setattr(type(model), "_rows", lambda self, u, t: 4)
+    torch.testing.assert_close(model.eps_vjp(u, t, vectors)[1], whole)
+
+
+def test_attacks_need_not_know():
+    """Scores of a batch are those of its halves, after a fit on other samples; without conditions they are others."""
+    model, x = built(HOLD(order=2)), DATA.members[8:20].double()
+    for attack in (PIA(times=(0.1,)), Adaptive(draws=1, auxiliaries=1, log_snr=(4, 1))):
+        with torch.no_grad():
+            attack.fit(model, DATA.members[:8].double(), DATA.nonmembers[:9].double(), Context(0))
+            together = attack.score(model, x, Context(0))
+            halves = [attack.score(model, part, Context(0)) for part in torch.split(x, 6)]
+        for setting, values in together.items():
+            torch.testing.assert_close(torch.cat([half[setting] for half in halves]), values, rtol=1e-3, atol=1e-5)
+    blind = copy.copy(model)
+    blind.condition_of = lambda x: -x.sign()
+    assert not torch.allclose(PIA().score(blind, x, Context(0))["mean"], PIA().score(model, x, Context(0))["mean"])
+
+
+def test_order_1_under_a_mean_of_zero_is_vp_on_the_residual():
+    """The same network without the columns of the condition gives the same answers; the first layer is all that differs."""
+    torch.manual_seed(0)
+    told = VP().build_model((3,), 1.0, Recipe(width=16), conditions=torch.zeros(20, 3))
+    bare = VP().build_model((3,), 1.0, Recipe(width=16))
+    network = conditioned(told.denoiser)
+    assert isinstance(network, Conditioned) and isinstance(network.network.enter, nn.Linear)
+    weights = network.network.state_dict()
+    weights["enter.weight"] = weights["enter.weight"][:, :3]
+    weights["frequencies"] = weights["frequencies"][:3]
+    bare.denoiser.network.load_state_dict(weights)
+    told.under(torch.zeros(8, 3))
+    u = torch.randn(8, 1, 3, dtype=torch.float64)
+    for t in (1e-3, 0.1, 1.0):
+        torch.testing.assert_close(told.eps(u, t), bare.eps(u, t), rtol=0, atol=1e-6)
+
+
+def test_a_mel_reverts_to_its_mean_as_in_grad_tts():
+    """2105.06337, eqs. 4 and 5 with Σ = I, β from .05 to 20: q = X − μ follows VP, so X_t = μ + u_t."""
+    x, mean = torch.randn(2, 50, dtype=torch.float64)
+    process = VP(beta_min=0.05).process()
+    t = torch.tensor([0.01, 0.3, 1.0], dtype=torch.float64)
+    kernel, decay = process.kernel(t), torch.exp(-0.5 * (0.05 * t + (20 - 0.05) * t**2 / 2))
+    ours = mean + kernel.mean_coef[:, 0, None] * (x - mean)
+    torch.testing.assert_close(ours, (1 - decay)[:, None] * mean + decay[:, None] * x, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(kernel.factor[:, 0, 0].square(), 1 - decay**2, rtol=1e-6, atol=1e-9)
