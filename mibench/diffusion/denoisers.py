@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ __all__ = [
     "NetworkDenoiser",
     "PlainDenoiser",
     "SufficientDenoiser",
+    "affine_form",
     "expand",
     "parameterisations",
 ]
@@ -127,10 +129,39 @@ class SufficientDenoiser(NetworkDenoiser):
         return expand(last[:, 0], noise) * noise + (u * expand(beside, u)).sum(1)
 
 
-LOG_WEIGHT_ERROR = 1e-10
-"""The largest error of a log-weight of the exact model that a faster product may make."""
+def affine_form(denoiser: NetworkDenoiser, kernel: Kernel) -> Tensor:
+    """What the network sees and is to answer, as a linear map of noise and sample: (B, blocks + 1, n + 1), float64.
+
+    At u_t = E[:, 0] x + L ε the denoiser is ε_n = r(u_t) + c F_θ(s(u_t)), r and s linear, so that the weighted loss
+    ‖ε_θ(u_t, t) − ε_n‖² / c_out² is ‖F_θ(s(u_t)) − (ε_n − r(u_t)) / c‖². Rows: the blocks of s(u_t), then (ε_n − r(u_t)) / c.
+    Columns: ε_1 … ε_n, then x.
+    """
+    seen: list[Tensor] = []
+
+    def answering(value: float, u: Tensor) -> Tensor:
+        """Its answer where the network always says the same."""
+
+        def run_network(blocks: Tensor, kernel: Kernel) -> Tensor:
+            seen.append(blocks)
+            return torch.full_like(blocks[:, 0], value)
+
+        probe = copy.copy(denoiser)
+        probe.run_network = run_network  # type: ignore[method-assign]
+        answer: Tensor = probe(u, kernel)
+        return answer
+
+    units = torch.cat([kernel.factor, kernel.mean_coef[..., None]], dim=-1)  # u_t of every unit of (ε, x)
+    rest, slope = answering(0.0, units), answering(1.0, torch.zeros_like(units))[:, :1]
+    target = -rest
+    target[:, -2] += 1  # ε_n
+    return torch.cat([seen[0], (target / slope)[:, None]], dim=1)
+
 
 parameterisations: dict[str, type[NetworkDenoiser]] = {"plain": PlainDenoiser, "sufficient": SufficientDenoiser}
+
+
+LOG_WEIGHT_ERROR = 1e-10
+"""The largest error of a log-weight of the exact model that a faster product may make."""
 
 
 def _log_weights(x: Tensor, power: Tensor, points: Tensor) -> Tensor:

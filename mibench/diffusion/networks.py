@@ -48,8 +48,9 @@ class MLP(nn.Module):
         x = blocks.flatten(1)
         angle = log_snr[:, None] * self.octaves
         time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
-        if self.frequencies.shape[1]:
-            phase = x @ self.frequencies
+        if self.frequencies.shape[-1]:
+            several = self.frequencies.shape[:-2]  # where networks stand side by side, each has its own
+            phase = (x.view(*several, -1, x.shape[1]) @ self.frequencies).flatten(0, -2)
             x = torch.cat([x, phase.sin(), phase.cos()], dim=1)
         h = self.enter(x)
         for layer in self.layers:

@@ -50,9 +50,9 @@ class Pool:
             torch.randint(-SHIFT, SHIFT + 1, (2, batch), generator=generator, out=moves[1:])
         return moves
 
-    def batch(self, index: Tensor, moves: Tensor) -> Tensor:
+    def batch(self, index: Tensor, moves: Tensor | None) -> Tensor:
         """The members with these indices (B,), augmented: (B, *item) float64."""
-        if len(moves):
+        if moves is not None and len(moves):
             mirrored, down, right = moves[:, :, None]
             rows, columns = reflected(self.rows + down), reflected(self.columns + right)
             columns = torch.where(mirrored == 1, columns.flip(1), columns)

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mibench.diffusion.denoisers import NetworkDenoiser
-from mibench.diffusion.losses import noised, weighted_error
+from mibench.diffusion.denoisers import affine_form, parameterisations
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks, Task, adam, optimise
 from mibench.diffusion.pool import Pool
-from mibench.diffusion.process import Kernel
+from mibench.diffusion.side_by_side import side_by_side
 from mibench.diffusion.training import (
     TIMES,
     Objective,
@@ -40,19 +39,17 @@ def can_stack(objective: Objective, models: Sequence[Model] = ()) -> bool:
         objective: of the models.
         models: if given, they must be of one shape, without dropout, batch normalisation and a U-Net's attention.
     """
-    modules = [model.denoiser for model in models]
-    if not (objective.stackable and all(getattr(network, "stackable", True) for network in map(_network, modules))):
+    modules: list[Any] = [model.denoiser for model in models]
+    if not objective.stackable or any(type(module) not in parameterisations.values() for module in modules):
+        return False
+    if not all(getattr(module.network, "stackable", True) for module in modules):
         return False
     shapes = {
         (type(module), *((name, p.shape) for name, p in module.named_parameters()))
         for module in modules
-        if isinstance(module, NetworkDenoiser) and not any(map(_shared, module.modules()))
+        if not any(map(_shared, module.modules()))
     }
-    return not modules or (len(shapes) == 1 and all(isinstance(module, NetworkDenoiser) for module in modules))
-
-
-def _network(module: Any) -> Any:
-    return getattr(module, "network", None)
+    return not modules or len(shapes) == 1
 
 
 def _shared(layer: nn.Module) -> bool:
@@ -60,32 +57,17 @@ def _shared(layer: nn.Module) -> bool:
     return drops(layer) or isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
-class _Error(nn.Module):
-    """The training loss as a module, whose parameters and buffers can be replaced by those of another model."""
-
-    def __init__(self, denoiser: NetworkDenoiser) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-
-    def forward(self, u: Tensor, target: Tensor, *kernel: Tensor) -> Tensor:
-        return weighted_error(self.denoiser, u, Kernel(*kernel), target).mean()
-
-
-def _turned(parameter: Tensor) -> Tensor:
-    """Stacked matrices (K, out, in) with their axes swapped, (K, in, out), or back; anything else as it is.
-
-    The backward pass of a batched product gives gradients of the swapped layout. Given another layout than the
-    parameter's, an optimiser copies, or, if fused and on the CPU, gives wrong results (torch 2.15).
-    """
-    return parameter.mT if parameter.dim() == 3 else parameter
+ALIGNED = 64
+"""Rows of weights are filled up to a multiple of this with zeros, so that every row is cut into the same vector operations."""
 
 
 class StackedTrainer:
     """The task of training K models of one shape and process, each with its own data, draws, weights and clipping.
 
-    The parameters are stacked, so that a step costs the operations of one model on K times the data. Each model's draws
-    are those of ``SingleTrainer`` with its seed. The models' own parameters do not change; ``unstack`` gives the trained
-    ones. For the arguments see ``train_stacked``.
+    The parameters are one tensor, a row for each model, so that a step costs the operations of one model on K times the data.
+    Each model's draws are those of ``SingleTrainer`` with its seed; the states are float32 and linear in them, see
+    ``affine_form``. The models' own parameters do not change; ``unstack`` gives the trained ones. For the arguments see
+    ``train_stacked``.
     """
 
     def __init__(
@@ -98,68 +80,84 @@ class StackedTrainer:
     ) -> None:
         if not (can_stack(objective, models) and len(models) == len(members) == len(seeds) > 0):
             raise ValueError(f"these {len(models)} models cannot train together")
-        first, device = models[0], models[0].device
+        first, device, count = models[0], models[0].device, len(models)
         self.objective, self.models, self.recipe, self.device = objective, models, recipe, device
         self.sizes = [len(part) for part in members]
         self.pool = Pool(torch.cat([part.to(torch.float64) for part in members]), device, recipe.augment)
         self.starts = torch.tensor([0, *self.sizes[:-1]], device=device).cumsum(0)[:, None]
-        self.table = time_table(first.process, recipe, device)
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        count, batch = len(models), recipe.batch
-        self.eps = torch.empty(count, batch, first.process.order, *first.shape, device=device)
-        self.rows, self.times = (torch.empty(count, batch, dtype=torch.int64, device=device) for _ in range(2))
-        modules = [_Error(network_of(model)) for model in models]
-        stacked, self.buffers = torch.func.stack_module_state(modules)  # type: ignore[arg-type]
-        self.parameters = {name: _turned(p.detach()).contiguous().requires_grad_() for name, p in stacked.items()}
-        base = modules[0]
-        self.losses = torch.vmap(
-            lambda parameters, buffers, *inputs: torch.func.functional_call(base, (parameters, buffers), inputs)
-        )
+        table = time_table(first.process, recipe, device)
+        self.log_snr = table.log_snr.float()
+        self.forms = torch.cat([affine_form(network_of(model), table).float() for model in models])
+        self.forms_of = torch.arange(count, device=device)[:, None] * TIMES
+        self.eps = torch.empty(count, recipe.batch, first.process.order, *first.shape, device=device)
+        self.rows, self.times = (torch.empty(count, recipe.batch, dtype=torch.int64, device=device) for _ in range(2))
+        self.forward = side_by_side([network_of(model).network for model in models])
+        parts = dict(network_of(first).network.named_parameters())
+        self.shapes = {name: p.shape for name, p in parts.items()}
+        rows = [nn.utils.parameters_to_vector(network_of(model).network.parameters()) for model in models]
+        self.weights = nn.functional.pad(torch.stack(rows).detach(), (0, -len(rows[0]) % ALIGNED))
+        self.weights.grad = torch.zeros_like(self.weights)
+        self.parts = {name: part.requires_grad_() for name, part in self.named(self.weights).items()}
+        self.gradients = self.named(self.weights.grad)
+        self.parameters, self.buffers = {"weights": self.weights}, dict[str, Tensor]()
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
-        batch = (self.recipe.batch,)
-        moves = []
+        blocks, target, log_snr = self.batch()
+        with autocast_context(self.recipe, self.device):
+            answers = self.forward(self.parts, blocks, log_snr)
+        losses = (answers.float() - target).square().view(len(self.models), -1).mean(1)
+        # no loss depends on another model's parameters, so the gradient of the sum is every model's own
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        own = {name: part.grad for name, part in self.parts.items() if part.grad is not None}
+        torch._foreach_copy_([self.gradients[name] for name in own], list(own.values()))
+        for part in self.parts.values():
+            part.grad = None
+        assert self.weights.grad is not None
+        clip_each(self.weights.grad, self.recipe.clip)
+        optimizer.step()
+        return losses.detach().double()
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks see and are to answer, and the log-SNRs: (K·B, blocks, *item), (K·B, *item) and (K·B,)."""
+        size, moves = (self.recipe.batch,), []
         for k, generator in enumerate(self.generators):
-            torch.randint(self.sizes[k], batch, generator=generator, out=self.rows[k])
-            torch.randint(TIMES, batch, generator=generator, out=self.times[k])
-            moves.append(self.pool.draw_augmentation(self.recipe.batch, generator))
-        members = self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1))
-        parts = zip(torch.split(members, self.recipe.batch), self.generators, strict=True)
-        members = torch.cat([self.objective.vary(part, generator) for part, generator in parts])
+            torch.randint(self.sizes[k], size, generator=generator, out=self.rows[k])
+            torch.randint(TIMES, size, generator=generator, out=self.times[k])
+            if self.recipe.augment:
+                moves.append(self.pool.draw_augmentation(self.recipe.batch, generator))
+        members = self.pool.batch((self.rows + self.starts).flatten(), torch.cat(moves, dim=1) if moves else None)
+        if self.objective.changes("vary"):
+            parts = zip(torch.split(members, self.recipe.batch), self.generators, strict=True)
+            members = torch.cat([self.objective.vary(part, generator) for part, generator in parts])
         for k, generator in enumerate(self.generators):
             torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
-        eps = self.eps.double().flatten(0, 1)
-        kernel = self.table.take(self.times.flatten())
-        u = noised(members, kernel, eps)
-        inputs = (u, eps[:, -1], kernel.mean_coef, kernel.factor, kernel.inverse, kernel.whitened_mean)
-        stacked = [part.view(*self.times.shape, *part.shape[1:]) for part in inputs]
-        parameters = {name: _turned(p) for name, p in self.parameters.items()}
-        with autocast_context(self.recipe, self.device):
-            losses: Tensor = self.losses(parameters, self.buffers, *stacked)
-        # no loss depends on another model's parameters, so the gradient of the sum is every model's own
-        optimizer.zero_grad()
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        clip_each([p.grad for p in self.parameters.values() if p.grad is not None], self.recipe.clip)
-        optimizer.step()
-        return losses.detach()
+        drawn = torch.cat([self.eps.flatten(0, 1), members.float()[:, None]], dim=1)
+        forms = self.forms[(self.times + self.forms_of).flatten()]
+        made = torch.bmm(forms, drawn.flatten(2)).view(len(forms), -1, *drawn.shape[2:])
+        return made[:, :-1], made[:, -1], self.log_snr[self.times.flatten()]
+
+    def named(self, weights: Tensor) -> dict[str, Tensor]:
+        """Parameters by name, each (K, …), as views of rows like those of ``weights``."""
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            views[name] = weights.detach()[:, start : start + shape.numel()].view(-1, *shape)
+            start += shape.numel()
+        return views
 
     @torch.no_grad()
     def unstack(self, stacked: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-        """The state of denoiser ``k`` with parameters from a stack, a copy."""
-        state = network_of(self.models[k]).state_dict()
-        return {
-            name: (_turned(stacked[f"denoiser.{name}"])[k] if f"denoiser.{name}" in stacked else value).clone()
-            for name, value in state.items()
-        }
+        """The state of denoiser ``k`` with weights from a stack, a copy."""
+        own = {f"network.{name}": part[k] for name, part in self.named(stacked["weights"]).items()}
+        return {name: own.get(name, value).clone() for name, value in network_of(self.models[k]).state_dict().items()}
 
 
 @torch.no_grad()
-def clip_each(gradients: list[Tensor], clip: float) -> None:
-    """Clip the norm of every model's gradient as ``clip_grad_norm_`` does, in place; tensors (K, *)."""
-    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
-    factor = (clip / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, [factor.view(-1, *[1] * (gradient.dim() - 1)) for gradient in gradients])
+def clip_each(gradients: Tensor, clip: float) -> None:
+    """Clip the norm of every model's gradient, a row of (K, P), as ``clip_grad_norm_`` does, in place."""
+    norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+    gradients.mul_((clip / (norms + 1e-6)).clamp(max=1.0))
 
 
 def train_stacked(

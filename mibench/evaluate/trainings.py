@@ -17,6 +17,7 @@ from mibench.diffusion.compiled import compiled
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.networks import conditioned
 from mibench.diffusion.optimise import Callbacks
+from mibench.diffusion.side_by_side import without_vmap
 from mibench.diffusion.stacked import can_stack, measure_speed, train_stacked
 from mibench.diffusion.training import train
 from mibench.errors import MibenchError
@@ -33,14 +34,17 @@ from mibench.suite.cells import Cell
 __all__ = ["Training", "make_models", "stacking_is_faster"]
 
 SAVE_EVERY = 60.0
+VERSION = 2
+"""Of the training's arithmetic, see ``ModelFacts.training``; an unfinished training of another version is not continued."""
 
 
 def make_models(cells: list[Cell], store: Store, device: str, report: Report, save_every: float = SAVE_EVERY) -> None:
     """Make and store the models of cells that differ only in seed, shadow and checkpoint.
 
-    Models are trained in one stack where that is possible and measured to be faster, else one by one. A model has the same
-    weights either way, up to rounding, which the steps of a long training multiply. An interrupted training continues from its
-    last saved state in the way that it was begun, to the same weights on the same device.
+    Bundled MLPs are trained in one stack, also a single one: its weights do not depend on what it is trained with (on the CPUs
+    tried to the last bit). Other networks are trained in one stack where that is possible and measured to be faster, else one by
+    one. An interrupted training continues from its last saved state in the way that it was begun, to the same weights on the
+    same device.
 
     Args:
         cells: whose models are made.
@@ -90,6 +94,11 @@ class Training:
             network.members = found.to(device)
         self.snapshots: dict[int, dict[str, Tensor]] = {}
 
+    @property
+    def is_mlp(self) -> bool:
+        """Whether its network is a bundled MLP, whose training is the same alone and in a stack."""
+        return without_vmap(network_of(self.model).network)
+
     def save(self, store: Store, facts: dict[str, Any]) -> None:
         """Store the trained model, at the end and at each checkpoint of the cells."""
         network = network_of(self.model)
@@ -127,11 +136,14 @@ class Training:
 
 
 def stacking_is_faster(trainings: list[Training], say: Callable[[str], None]) -> bool:
-    """Whether the trainings take less time in one stack than one by one; a few steps of both are measured."""
+    """Whether the trainings take less time in one stack than one by one: MLPs do, of others a few steps are measured."""
+    what = f"{len(trainings)} models of {trainings[0].first.defense.label} are trained"
+    if trainings[0].is_mlp:
+        say(f"{what} in one stack")
+        return True
     speed = measure_speed(*_arguments(trainings))
     say(
-        f"{len(trainings)} models of {trainings[0].first.defense.label} are trained "
-        f"{'in one stack' if speed.pays else 'one by one'}: "
+        f"{what} {'in one stack' if speed.pays else 'one by one'}: "
         f"{speed.single:.2f} ms per step and model one by one, {speed.stacked:.2f} ms in one stack"
     )
     return speed.pays
@@ -184,7 +196,7 @@ class _Trainer:
     def _partial(self, title: str, trainings: list[Training], *names: str) -> PartialTraining:
         splits = [training.data.fingerprint for training in trainings]
         code = model_code(trainings[0].first)
-        facts = {"device": self.device, "torch": torch.__version__, "splits": splits, "code": code}
+        facts = {"device": self.device, "torch": torch.__version__, "splits": splits, "code": code, "training": VERSION}
         key = digest_of([*(training.first.training_key for training in trainings), *names])
         keys = [training.first.training_key for training in trainings]
         return PartialTraining(self.store, key, facts, title, self.report.say, self.save_every, keys)
@@ -224,14 +236,13 @@ class _Trainer:
             trainings[k].snapshots[done] = state
 
         callbacks = Callbacks(progress, tuple(sorted(checkpoints)), keep, partial)
-        facts = (
-            train_stacked(*_arguments(trainings), callbacks)
-            if len(trainings) > 1
-            else [self._train_single(trainings[0], callbacks)]
-        )
+        first = trainings[0]
+        stacked = len(trainings) > 1 or (first.is_mlp and can_stack(first.first.defense, [first.model]))
+        facts = train_stacked(*_arguments(trainings), callbacks) if stacked else [self._train_single(first, callbacks)]
         seconds = round(partial.seconds / len(trainings), 3)
         for training, own in zip(trainings, facts, strict=True):
             shared = {"seconds": seconds, "device": self.device, "trained_on": machine(), "together": len(trainings)}
+            shared |= {"training": VERSION}
             training.save(self.store, own | shared)
         partial.delete()
 

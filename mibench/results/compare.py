@@ -22,9 +22,9 @@ TOLERANCE = 0.1
 def compare(old: Record, new: Record) -> tuple[Verdict, str]:
     """Compare two records of a cell.
 
-    On the same kind of CPU with the same libraries, deterministic and trained with as many other models, key and scores must
-    be the same. Elsewhere, and where a record does not name its CPU, the figures must agree: each rate must lie in the
-    other's interval, each AUROC in the inner half of it, and distances of samples within a tenth.
+    On the same kind of CPU with the same libraries, deterministic and trained in the same way with as many other models, key and
+    scores must be the same. Elsewhere, and where a record does not name its CPU, the figures must agree: each rate must lie in
+    the other's interval, each AUROC in the inner half of it, and distances of samples within a tenth.
 
     Returns:
         The verdict, and the reason in words.
@@ -53,6 +53,9 @@ def _other_conditions(old: Record, new: Record) -> list[str]:
     first, second = (record.model.trained_on for record in (old, new))
     if old.cell.model == "trained" and first != second and not conditions:
         conditions.append(f"models trained on {first or 'an unknown CPU'} and on {second or 'an unknown CPU'}")
+    versions = [record.model.training for record in (old, new)]
+    if versions[0] != versions[1]:
+        conditions.append(f"trained by version {versions[0]} and version {versions[1]} of the training's arithmetic")
     together = [(record.model.together or 1) - 1 for record in (old, new)]
     if together[0] != together[1]:
         conditions.append(f"trained with {together[0]} others and with {together[1]}")

@@ -110,6 +110,7 @@ class ModelFacts(Strict):
         device: that it was trained on, "cpu" or "cuda".
         trained_on: CPU, instructions and libraries of matrix products there, see ``Environment``.
         together: how many models were trained in one stack, this one included.
+        training: the version of the training's arithmetic; 2 has float32 states and one tensor for the weights of a stack.
         normalisation: shift and scale of the data, where they are not (0, 1).
         claim: the differential privacy that the defense claims for this training; none where it claims none.
         shadows: digests of the weights of the attack's shadow models.
@@ -127,6 +128,7 @@ class ModelFacts(Strict):
     device: str | None = optional()
     trained_on: str | None = optional()
     together: int | None = optional()
+    training: int = optional(1)
     normalisation: tuple[float, float] | None = optional()
     claim: Claim | None = optional()
     shadows: tuple[str, ...] | None = optional()

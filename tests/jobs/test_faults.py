@@ -81,14 +81,15 @@ def states(folder):
 
 
 def content(folder):
-    """All that records say, except times."""
+    """All that records say, except times and the company in which a model was trained."""
     found = {}
     for path in sorted(folder.rglob("records/**/*.json")):
         read_record(path)
         record = json.loads(path.read_text())
         for name in TIMES:
             del record[name]
-        record["model"].pop("seconds", None)
+        for name in ("seconds", "together"):
+            record["model"].pop(name, None)
         found[str(path.relative_to(folder))] = record
     return found
 

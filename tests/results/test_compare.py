@@ -117,8 +117,9 @@ def test_another_outcome_or_cell_differs(attacked, fields):
     assert compare(attacked, changed(attacked, **fields, environment=OTHER))[0] == "differs"
 
 
-def test_training_in_other_company_lets_intervals_decide(attacked):
-    other = changed(attacked, model={"together": 8, "digest": "0" * 64}, key="0" * 64)
+@pytest.mark.parametrize("how", [{"together": 8}, {"training": 2}])
+def test_training_in_other_company_or_another_way_lets_intervals_decide(attacked, how):
+    other = changed(attacked, model={**how, "digest": "0" * 64}, key="0" * 64)
     assert compare(attacked, other)[0] == "agrees"
 
 
