@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import re
+import runpy
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -269,6 +270,10 @@ PARTS: dict[str, Callable[[], str]] = {
         ]
     ),
 }
+
+
+for program in ("verdict.py", "paper.py"):  # a page of figures has a file of its own
+    PARTS |= runpy.run_path(str(DOCS / program))["PARTS"]
 
 
 @functools.cache
