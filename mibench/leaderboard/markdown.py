@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mibench.leaderboard import details, tables
@@ -72,10 +73,13 @@ class _Page:
         if board.frame.empty:
             return _joined([*top, suite.description.strip(), "**Not yet run.**", commands])
         parts = [*top, *warnings(board, self.controls), status(board)]
-        parts += [f"![{what}]({name})" for name, what in pictures(board).items()]
-        parts.append(suite.description.strip())
+        shown = {name: f"![{what}]({name})" for name, what in pictures(board).items()}
+        parts += [shown.get(TRADEOFF, ""), suite.description.strip()]
         for dataset in board.datasets():
             parts += self._dataset(dataset)
+        parts += ["## Details", shown.get(TRAINING, "")]
+        for dataset in board.datasets():
+            parts += self._details(dataset)
         sizes = self._table(details.size_table(board))
         parts += ["## How to read this", guide(board, self.tables), sizes]
         parts += ["## Reproduce", commands, details.wall_time(board), details.packages(board), details.versions(board)]
@@ -83,12 +87,16 @@ class _Page:
         return _joined(parts)
 
     def _dataset(self, dataset: str) -> list[str]:
-        """The section of one dataset."""
+        """What people read first of one dataset."""
         board, table = self.board, self._table
-        parts = [f"## {dataset}", table(tables.main_table(board, dataset))]
+        parts = [f"## {dataset}", table(_with_display_names(board, tables.main_table(board, dataset)))]
         parts += [_regime(board, dataset), _adaptive(board, dataset)]
         parts += [_why_no_tpr(board, dataset, fpr) for fpr in FPRS]
-        parts += ["Calibrated AUROC of each attack:", table(tables.attack_table(board, dataset))]
+        return [*parts, "Calibrated AUROC of each attack:", table(tables.attack_table(board, dataset))]
+
+    def _details(self, dataset: str) -> list[str]:
+        """The rest on one dataset; its longest tables are folded."""
+        board, table, parts = self.board, self._table, []
         if rows := table(audit_table(board, dataset)):
             parts += [
                 f"### Audit of {dataset}",
@@ -107,9 +115,9 @@ class _Page:
         if rows := table(tables.control_table(board, dataset, self.controls[dataset])):
             parts += [f"### Controls of {dataset}", rows, own_stages(board, dataset), rounding(board, dataset)]
         rows = table(tables.setting_table(board, dataset))
-        parts += [f"### Settings of {dataset}", rows or "No attack has been run."]
+        parts += [f"### Settings of {dataset}", _folded(rows) or "No attack has been run."]
         parts += [f"### Cost and training of {dataset}", table(details.training_table(board, dataset))]
-        return [*parts, table(details.cost_table(board, dataset))]
+        return [*parts, _folded(table(details.cost_table(board, dataset)))]
 
     def _table(self, table: Table) -> str:
         """A table in Markdown, "" for one without rows."""
@@ -132,6 +140,22 @@ class _Page:
                 self.reasons.append(piece)
             return f"[^{self.reasons.index(piece) + 1}]"
         return piece
+
+
+def _with_display_names(board: Board, table: Table) -> Table:
+    """The main table with what people call each defense behind its label, where that is more than another case."""
+    rows = []
+    for first, *others in table.rows:
+        label, *flags = first
+        component = board.selection.known.component("defense", label)
+        name = component.display_name if component else label
+        rows.append([(label, f" {name}" if name.lower() != label else "", *flags), *others])
+    return replace(table, rows=rows)
+
+
+def _folded(table: str) -> str:
+    """A long table that opens with a click; "" for one without rows."""
+    return f"<details><summary>{len(table.splitlines()) - 2} rows</summary>\n\n{table}\n\n</details>" if table else ""
 
 
 def _joined(parts: list[str]) -> str:

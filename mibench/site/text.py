@@ -19,6 +19,10 @@ __all__ = ["Cell", "Row", "Shown", "Writer", "address", "inline", "markdown", "s
 NUMBER = re.compile(r"[−+-]?(?:\d+\.?\d*|\.\d+)")
 
 
+LONGEST = 200
+"""Characters of a name that are shown; a pointer shows the rest."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """An entry of a table as HTML.
@@ -93,6 +97,8 @@ class Writer:
     def name(self, label: str) -> Markup:
         """The display name of a label, which a pointer shows."""
         shown = self.names.get(label, label)
+        if len(shown) > LONGEST:
+            shown = shown[:LONGEST] + "…"
         if shown == label:
             return Markup("<bdi>{}</bdi>").format(label)
         return Markup('<bdi title="{}">{}</bdi>').format(label, shown)
