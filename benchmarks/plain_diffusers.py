@@ -55,7 +55,7 @@ def write(images: np.ndarray, classes: np.ndarray | None, folder: Path) -> None:
         Image.fromarray(pixels.squeeze()).save(path)
 
 
-def train(name: str, images: np.ndarray, classes: np.ndarray | None, folder: Path, steps: int) -> None:
+def train(name: str, images: np.ndarray, classes: np.ndarray | None, folder: Path, steps: int, batch: int = 32) -> None:
     """Train a U-Net, as tutorials of diffusers do, and save it."""
     torch.manual_seed(0)
     channels, size = images.shape[3], images.shape[1]
@@ -70,8 +70,8 @@ def train(name: str, images: np.ndarray, classes: np.ndarray | None, folder: Pat
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order: list[int] = []
     for step in range(steps):
-        order = order if len(order) >= 32 else torch.randperm(len(x)).tolist()
-        rows, order = order[:32], order[32:]
+        order = order if len(order) >= batch else torch.randperm(len(x)).tolist()
+        rows, order = order[:batch], order[batch:]
         clean, noise, k = x[rows], torch.randn_like(x[rows]), torch.randint(0, 1000, (len(rows),))
         noised = scheduler.add_noise(clean, noise, k)
         labels = {} if classes is None else {"class_labels": torch.from_numpy(classes)[rows]}
@@ -103,8 +103,8 @@ def main() -> None:
         classes = classes if name == "classes" else None
         folder, trained_on = args.out / name, 1500 if name == "once" else MEMBERS
         if not (folder / "model" / "scheduler").exists():
-            steps = trained_on // 32 if name == "once" else args.steps
-            train(name, images[:trained_on], None if classes is None else classes[:trained_on], folder, steps)
+            steps, batch = (trained_on // 4, 4) if name == "once" else (args.steps, 32)
+            train(name, images[:trained_on], None if classes is None else classes[:trained_on], folder, steps, batch)
             parts = {"members": slice(MEMBERS), "others": slice(trained_on, trained_on + OTHERS)}
             for part, rows in parts.items():
                 write(images[rows], None if classes is None else classes[rows], folder / part)

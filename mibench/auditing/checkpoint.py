@@ -48,6 +48,7 @@ class Checkpoint:
         input_scale: (N,) factors of the network's input; by default 1.
         sigma_data: of "edm" and "edm_v".
         labels: the number of classes of a conditional network, 0 for an unconditional one.
+        empty: the label that stands for no class, None where the network knows none.
         facts: further things to say of it in the report.
 
     Raises:
@@ -64,6 +65,7 @@ class Checkpoint:
     input_scale: Any = None
     sigma_data: float = 0.5
     labels: int = 0
+    empty: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class Checkpoint:
         if self.prediction not in get_args(Prediction):
             known = ", ".join(get_args(Prediction))
             raise UsageError(f"checkpoint: unknown prediction {str(self.prediction)[:40]!r}; known: {known}")
+        if self.empty is not None and not 0 <= self.empty < self.labels:
+            raise UsageError(f"checkpoint: the empty label {self.empty} is none of the {self.labels} labels")
         shape = tuple(self.shape)
         if not shape or not all(isinstance(side, int) and side > 0 for side in shape):
             raise UsageError(f"checkpoint: shape {self.shape!r}: give the shape of one sample, such as (3, 32, 32)")

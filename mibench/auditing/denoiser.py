@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mibench.auditing.checkpoint import Checkpoint, dtype_of, first_half
 from mibench.auditing.tabulated import Levels
 from mibench.diffusion.denoisers import NetworkDenoiser, expand
+from mibench.diffusion.networks import TakesConditions
 from mibench.diffusion.process import Kernel
 from mibench.errors import UsageError
 
 __all__ = ["GivenDenoiser"]
+
+
+class GivenLabels(TakesConditions):
+    """A class-conditional network, under the labels of the states that are asked for.
+
+    Args:
+        network: takes samples, times and labels (B,) int64.
+        empty: the label that stands for no class; None where the network knows none.
+    """
+
+    def __init__(self, network: nn.Module, empty: int | None) -> None:
+        super().__init__()
+        self.network, self.empty, self.has_empty = network, empty, empty is not None
+
+    def forward(self, x: Tensor, times: Tensor) -> Any:
+        labels = self.given(len(x)).to(x.device).long()
+        return self.network(x, times, labels if self.empty is None else torch.where(labels < 0, self.empty, labels))
 
 
 class GivenDenoiser(NetworkDenoiser):
@@ -28,7 +48,8 @@ class GivenDenoiser(NetworkDenoiser):
     """
 
     def __init__(self, checkpoint: Checkpoint, levels: Levels, data_variance: float) -> None:
-        super().__init__(checkpoint.module, data_variance)
+        network = GivenLabels(checkpoint.module, checkpoint.empty) if checkpoint.labels else checkpoint.module
+        super().__init__(network, data_variance)
         self.checkpoint, self.levels = checkpoint, levels
         self._dtype = dtype_of(checkpoint.module)
         self._steps = np.arange(checkpoint.steps)

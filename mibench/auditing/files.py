@@ -129,6 +129,7 @@ class AuditedFiles(Dataset):
     _reader: FileDataset = PrivateAttr()
     _moved: tuple[float, float] = PrivateAttr((0.0, 1.0))
     _seen: Seen = PrivateAttr()
+    _labels: dict[str, int] | None = PrivateAttr(None)
 
     @classmethod
     def of(
@@ -138,6 +139,7 @@ class AuditedFiles(Dataset):
         reference: Side | None,
         reader: FileDataset,
         move: tuple[float, float] | None = None,
+        labels: dict[str, int] | None = None,
     ) -> AuditedFiles:
         """The dataset of two or three sides.
 
@@ -146,6 +148,7 @@ class AuditedFiles(Dataset):
             reference: a third one; without it, half of the non-members take its place.
             reader: the dataset by whose rules they were read.
             move: shift and scale of the model's data; by default those of the reader's dataset.
+            labels: the class of each file by its digest, for a conditional model.
 
         Raises:
             UsageError: where a file is on two sides, or there are too few.
@@ -160,6 +163,7 @@ class AuditedFiles(Dataset):
         made = cls(**sizes)
         made._sides, made._reader = (members, nonmembers, reference), reader
         made._moved = move or reader.normalisation(members.x)
+        made._labels = labels
         parts = [(side.x, side.spectrum) for side in (members, nonmembers, reference) if side]
         made._seen = Seen.of(reader.modality, parts, made._moved)
         return made
@@ -179,6 +183,9 @@ class AuditedFiles(Dataset):
         digests = [side and side.content for side in self._sides]
         reader = self._reader.spec()
         options = self.model_dump(mode="json") | {"content": digests, "read": reader, "normalisation": [*self._moved]}
+        if self._labels is not None:
+            classes = [self._labels[digest] for side in self._sides if side for digest in side.digests]
+            options["labels"] = hashlib.sha256(repr(classes).encode()).hexdigest()
         return {"name": self.name, "version": self.version, "options": options}
 
     def parts_of(self, generator: torch.Generator) -> tuple[Side, Side, Side]:
@@ -200,6 +207,13 @@ class AuditedFiles(Dataset):
         """See Dataset; the generator must be that of the split."""
         return [facts for side in self.parts_of(generator) for facts in side.facts]
 
+    def conditions(self, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+        """The class of each file, (N,), and those of the reference; the generator must be that of the split."""
+        if (known := self._labels) is None:
+            return None
+        parts = [torch.tensor([float(known[one]) for one in side.digests]) for side in self.parts_of(generator)]
+        return torch.cat(parts), parts[2]
+
     def normalisation(self, members: Tensor) -> tuple[float, float]:
         """As given, or that of the reader's dataset."""
         return self._moved
@@ -209,7 +223,7 @@ class AuditedFiles(Dataset):
         sides = [side and side.part(torch.arange(min(count, len(side.names)))) for side in self._sides]
         members, nonmembers, reference = sides
         assert members and nonmembers
-        return AuditedFiles.of(members, nonmembers, reference, self._reader, self._moved)
+        return AuditedFiles.of(members, nonmembers, reference, self._reader, self._moved, self._labels)
 
 
 def _shuffled(side: Side, generator: torch.Generator) -> Side:

@@ -90,11 +90,12 @@ class ModelFolder:
         parts = [digest_of_files([p for p in self.files() if p.parent == folder], folder) for folder in folders]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def checkpoint(self, size: int | None = None) -> Checkpoint:
+    def checkpoint(self, size: int | None = None, empty: int | None = None) -> Checkpoint:
         """The network and its levels.
 
         Args:
             size: height and width of a sample, where the network's config has none.
+            empty: the label that stands for no class, where the network was trained with one.
 
         Raises:
             UsageError: where a part is of no known kind, or weights are missing or only there as pickles.
@@ -115,7 +116,7 @@ class ModelFolder:
             "prediction": levels["prediction"],
         }
         network = load_part(self.network, name, self.trust_pickle)
-        return Checkpoint(network, shape=shape, labels=classes, facts=facts, **levels)
+        return Checkpoint(network, shape=shape, labels=classes, empty=empty, facts=facts, **levels)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mibench.auditing.checkpoint import parameters_of
 from mibench.auditing.denoiser import GivenDenoiser
 from mibench.diffusion.model import Model
+from mibench.diffusion.networks import conditioned
 from mibench.errors import UsageError
 from mibench.seeds import generator
 
@@ -108,7 +109,9 @@ class LoadingCheck:
 
 
 @torch.no_grad()
-def check_loading(model: Model, denoiser: GivenDenoiser, members: Tensor, seed: int) -> LoadingCheck:
+def check_loading(
+    model: Model, denoiser: GivenDenoiser, members: Tensor, seed: int, conditions: Tensor | None = None
+) -> LoadingCheck:
     """Measure on members at eight steps, spread evenly: on 64, or 16 where the network is large.
 
     Args:
@@ -116,14 +119,20 @@ def check_loading(model: Model, denoiser: GivenDenoiser, members: Tensor, seed: 
         denoiser: its denoiser.
         members: (M, *item), as the model sees them.
         seed: of the noise.
+        conditions: of the members, (M,), where the model is conditional.
     """
     levels, kind = denoiser.levels, denoiser.checkpoint.prediction
     count = 64 if parameters_of(denoiser.network) < LARGE else 16
-    x = members[torch.randperm(len(members), generator=generator(seed, "loading check"))[:count]]
-    x = x.to(model.device, torch.float64)
+    rows_of = torch.randperm(len(members), generator=generator(seed, "loading check"))[:count]
+    x = members[rows_of].to(model.device, torch.float64)
+    if conditions is not None and (network := conditioned(denoiser)) is not None:
+        network.current = conditions[rows_of]
     steps = np.unique(np.round(levels.steps * (np.arange(LEVELS) + 0.5) / LEVELS).astype(int).clip(0, levels.steps - 1))
     noise = torch.randn(DRAWS, *x.shape[1:], generator=generator(seed, "loading noise"), dtype=torch.float64).to(x)
-    probe, reach = _Probe(denoiser, noise), levels.steps / 4 * np.array(REACH)
+    probe, reach = (
+        _Probe(denoiser, noise),
+        levels.steps / 4 * np.array(REACH),
+    )
     errors: list[Tensor] = []
     losses: dict[str, list[float]] = {name: [] for name in ("linear", "reversed", "[0,1]", "[-1,1]")}
     types: dict[str, list[tuple[float, float]]] = {name: [] for name in TYPES}

@@ -24,13 +24,16 @@ def open_given(settings: AuditSettings) -> Given:
     """
     path, colon, function = settings.model.rpartition(":")
     if colon and path.endswith(".py"):
-        if settings.weights or settings.scheduler:
-            raise UsageError(f"{settings.model} makes its own network and levels; leave out --weights and --scheduler")
+        for flag in ("weights", "scheduler", "empty_label"):
+            if getattr(settings, flag) is not None:
+                raise UsageError(
+                    f"{settings.model} makes its own network and levels; leave out --{flag.replace('_', '-')}"
+                )
         return _from_file(Path(path), function)
     if settings.model.endswith(".py"):
         raise UsageError(f"{settings.model}: name the function that returns a mibench.Checkpoint, as file.py:function")
     folder = ModelFolder.at(Path(settings.model), settings.weights, settings.scheduler, settings.trust_pickle)
-    checkpoint = folder.checkpoint(settings.size)
+    checkpoint = folder.checkpoint(settings.size, settings.empty_label)
     return Given.of(checkpoint, folder.root.resolve().name, folder.digest())
 
 

@@ -13,6 +13,7 @@ import torch
 from mibench.auditing.denoiser import GivenDenoiser
 from mibench.auditing.files import AuditedFiles, Side, read_side
 from mibench.auditing.given import Given
+from mibench.auditing.labels import read_labels
 from mibench.auditing.loading_check import check_loading
 from mibench.auditing.opened import open_given
 from mibench.auditing.settings import AuditSettings
@@ -68,7 +69,9 @@ def run_audit(settings: AuditSettings, say: Say, progress: Callable[[str, int, i
     model, facts = given.open(data.data_variance, device)
     denoiser = model.denoiser
     assert isinstance(denoiser, GivenDenoiser)
-    loading = check_loading(model, denoiser, data.members, settings.seed)
+    conditions = data.condition_of(data.members) if len(data.conditions) else None
+    model.condition_of = data.condition_of
+    loading = check_loading(model, denoiser, data.members, settings.seed, conditions)
     loading.refuse()
     say(f"loading check: loss {loading.loss:.3g} on members, {loading.linear:.3g} of the best linear answer")
     found = Found(settings, given, files, data, model, asdict(loading), refused)
@@ -188,7 +191,8 @@ def _files(registry: Registry, settings: AuditSettings, given: Given, say: Say) 
                 f"{side.path}: files give samples of shape {tuple(side.x.shape[1:])}, the model takes "
                 f"{given.checkpoint.shape}; give --data with other options"
             )
-    return AuditedFiles.of(members, nonmembers, reference, dataset, settings.moved)
+    labels = read_labels(settings.labels, [side for side in (members, nonmembers, reference) if side], given.checkpoint)
+    return AuditedFiles.of(members, nonmembers, reference, dataset, settings.moved, labels)
 
 
 def _reading(registry: Registry, text: str, shape: tuple[int, ...]) -> FileDataset:

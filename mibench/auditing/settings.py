@@ -22,6 +22,8 @@ class AuditSettings(BaseModel):
     reference: Path | None = Field(None, description="further files that it was not trained on")
     data: str = Field("images", description="how files are read: images, or speech and its options")
     attacks: tuple[str, ...] = Field((), description="attacks; none for all that need no training")
+    labels: str | None = Field(None, description="classes of files: folders, or a CSV")
+    empty_label: int | None = Field(None, ge=0, description="the class that stands for none")
     size: int | None = Field(None, ge=1, le=4096, description="height and width of a sample")
     range: tuple[float, float] | None = Field(
         None, description="values of black and white that the model was trained on"

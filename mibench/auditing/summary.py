@@ -246,12 +246,14 @@ def _drawn(found: Found, say: Callable[[str], None]) -> Tensor | None:
         return None
     model = found.model
     model.cost, model.cache = Cost(), None
+    chance, parts = generator(found.settings.seed, "shown"), []
     try:
         with torch.no_grad():
-            parts = [
-                sample(model, min(found.settings.batch, count - done), generator(found.settings.seed, "shown", done))
-                for done in range(0, count, found.settings.batch)
-            ]
+            for done in range(0, count, found.settings.batch):
+                size = min(found.settings.batch, count - done)
+                if model.is_conditional:
+                    model.under(found.data.draw_prompts(size, chance))
+                parts.append(sample(model, size, chance))
     except Exception as error:
         say(f"no samples could be drawn: {error}")
         return None

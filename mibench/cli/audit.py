@@ -28,6 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--attack", action="append", metavar="NAME[:OPTION=VALUE,…]",
         help="attack, or several in quotes; repeatable (default: all that need no training)",
     )  # fmt: skip
+    parser.add_argument(
+        "--labels",
+        metavar="CSV",
+        help="of a class-conditional model: a CSV with file and label, or `folders` for theirs",
+    )
+    parser.add_argument("--empty-label", type=int, metavar="N", help="the class that stands for none, if there is one")
     parser.add_argument("--range", metavar="LOW,HIGH", help="values of black and white in training (default: -1,1)")
     parser.add_argument("--normalisation", metavar="SHIFT,SCALE", help="the model's data are (x - SHIFT) / SCALE")
     parser.add_argument("--size", type=int, metavar="N", help="height and width, where the model's config has none")
@@ -55,14 +61,9 @@ def main(args: argparse.Namespace) -> int:
     from mibench.api import audit
     from mibench.cli.progress import AuditDisplay
 
-    options = {
-        name: getattr(args, name)
-        for name in (
-            *("reference", "data", "size", "weights", "scheduler", "limit", "batch", "samples", "seed", "device"),
-            *("threads", "out", "store"),
-        )
-        if getattr(args, name) is not None
-    }
+    names = ("reference", "data", "labels", "empty_label", "size", "weights", "scheduler", "limit", "batch")
+    more = ("samples", "seed", "device", "threads", "out", "store")
+    options = {name: getattr(args, name) for name in (*names, *more) if getattr(args, name) is not None}
     attacks = [name for text in args.attack or [] for name in text.split()]
     pairs = {name: _pair(getattr(args, name), name) for name in ("range", "normalisation") if getattr(args, name)}
     with AuditDisplay(args.quiet) as display:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mibench.diffusion.denoisers import Denoiser, NetworkDenoiser
 from mibench.diffusion.memory import bytes_held
-from mibench.diffusion.networks import conditioned
+from mibench.diffusion.networks import EMPTY, conditioned
 from mibench.diffusion.process import Kernel, LinearSDE
 from mibench.errors import MibenchError, NotApplicable
 from mibench.kinds import Access
@@ -158,6 +158,22 @@ class Model:
     def is_conditional(self) -> bool:
         """Whether its network is given conditions."""
         return self._conditioned is not None
+
+    @property
+    def has_empty(self) -> bool:
+        """Whether its network also answers under the empty condition."""
+        return self._conditioned is not None and self._conditioned.has_empty
+
+    def under_none(self, count: int) -> None:
+        """Answer ``count`` states at a time under the empty condition, until a sample's own is found again.
+
+        Raises:
+            NotApplicable: where the model is not conditional, or knows no empty condition.
+        """
+        if not self.has_empty:
+            what = "knows no empty condition" if self.is_conditional else "is not conditional"
+            raise NotApplicable(f"the model {what}")
+        self.under(torch.full((count,), EMPTY))
 
     def under(self, conditions: Tensor) -> None:
         """Answer under these conditions (B, *item) from now on, B states at a time."""

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from mibench.errors import MibenchError
 from mibench.recipe import Recipe
 
-__all__ = ["MLP", "Conditioned", "ReluMLP", "build", "conditioned"]
+__all__ = ["EMPTY", "MLP", "Conditioned", "ReluMLP", "TakesConditions", "build", "conditioned"]
+
+EMPTY = -1.0
+"""Every number of the empty condition."""
 
 
 class MLP(nn.Module):
@@ -91,16 +94,40 @@ class ReluMLP(nn.Module):
         return answer.view(-1, *self.shape)
 
 
-class Conditioned(nn.Module):
+class TakesConditions(nn.Module):
+    """A part of a network that is given conditions.
+
+    Attributes:
+        members: (M, …), those of the members, for training.
+        current: (B, …), those of the states that are asked for.
+        has_empty: whether it knows the empty condition, which is ``EMPTY``.
+    """
+
+    members: Tensor
+    current: Tensor | None = None
+    has_empty = False
+
+    def given(self, count: int) -> Tensor:
+        """The conditions of ``count`` states.
+
+        Raises:
+            MibenchError: where there are other numbers of states and of conditions.
+        """
+        if self.current is None or len(self.current) != count:
+            known = "no" if self.current is None else str(len(self.current))
+            raise MibenchError(
+                f"a conditional model was asked for {count} states under {known} conditions; make states from samples of the "
+                "split with model.at_rest or model.noised, or call model.under"
+            )
+        return self.current
+
+
+class Conditioned(TakesConditions):
     """A network that is given a condition as one block more, scaled to mean 0 and variance 1.
 
     Args:
         network: maps (B, blocks + 1, *item) and log-SNR (B,) to (B, *item).
         conditions: (M, *item), of the members.
-
-    Attributes:
-        members: as given; a training step takes those of its members.
-        current: (B, *item), of the states that are asked for.
     """
 
     stackable = False
@@ -110,34 +137,21 @@ class Conditioned(nn.Module):
         self.network = network
         self.shift: Tensor
         self.scale: Tensor
-        self.members: Tensor
         self.register_buffer("shift", conditions.mean())
         self.register_buffer("scale", conditions.std().clamp(min=1e-6))
         self.register_buffer("members", conditions, persistent=False)
-        self.current: Tensor | None = None
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
-        """(B, blocks, *item) and (B,) → (B, *item).
-
-        Raises:
-            MibenchError: where there are other numbers of states and of conditions.
-        """
-        given = self.current
-        if given is None or len(given) != len(blocks):
-            count = "no" if given is None else str(len(given))
-            raise MibenchError(
-                f"a conditional model was asked for {len(blocks)} states under {count} conditions; make states from samples of "
-                "the split with model.at_rest or model.noised, or call model.under"
-            )
-        block = (given[:, None].to(blocks) - self.shift) / self.scale
+        """(B, blocks, *item) and (B,) → (B, *item)."""
+        block = (self.given(len(blocks))[:, None].to(blocks) - self.shift) / self.scale
         answer: Tensor = self.network(torch.cat([blocks, block], 1), log_snr)
         return answer
 
 
-def conditioned(network: object) -> Conditioned | None:
+def conditioned(network: object) -> TakesConditions | None:
     """The part of a network that takes conditions, None without."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
-    return next((module for module in modules if isinstance(module, Conditioned)), None)
+    return next((module for module in modules if isinstance(module, TakesConditions)), None)
 
 
 def build(blocks: int, shape: tuple[int, ...], recipe: Recipe) -> nn.Module:

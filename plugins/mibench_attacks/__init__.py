@@ -5,6 +5,7 @@ from mibench_attacks.adaptive import Adaptive
 from mibench_attacks.audit import Audit
 from mibench_attacks.averaged import Averaged
 from mibench_attacks.blind import Blind
+from mibench_attacks.clid import CLiD
 from mibench_attacks.frequency_filter import FrequencyFilter
 from mibench_attacks.gsa import GSA
 from mibench_attacks.likelihood import Likelihood
@@ -43,6 +44,7 @@ ATTACKS: list[type[Attack]] = [
     Adaptive,
     Audit,
     Averaged,
+    CLiD,
 ]
 
 
