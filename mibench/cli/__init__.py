@@ -22,7 +22,7 @@ COMMANDS = {
     "ls": "list all datasets, defenses, measures and attacks, or all about one of them",
     "plugins": "list all plugins and the problems of broken ones",
     "check": "run the conformance tests on the datasets, defenses, measures and attacks of a package or file",
-    "leaderboard": "write the README.md of a suite from its records; --check only compares",
+    "leaderboard": "write the README.md of a suite, or of all suites with their index, from the records; --check only compares",
     "site": "write a page for each board and an index: self-contained HTML, to be opened in a browser",
     "export": "write the figures of all records of suites as one table: CSV, JSON or Parquet",
     "export-model": "write a trained VP model as a folder that diffusers reads, and its files as images",
