@@ -164,7 +164,7 @@ def _headline(split: list[SplitRow], worst: AttackRow) -> tuple[Any, str]:
     area = f"AUROC {worst.auroc:.3f} [{low:.3f}, {high:.3f}]"
     if low > 0.5:
         rates = [(float(rate), value) for rate, (value, _) in worst.tpr.items() if value is not None]
-        rate = f"; {min(rates)[1]:.0%} of them at a false positive rate of {min(rates)[0]:.2%}" if rates else ""
+        rate = f"; TPR {min(rates)[1]:.2f} at {100 * min(rates)[0]:g} % FPR" if rates else ""
         return (
             "leaks",
             f"The model gives its training files away {TIERS[worst.tier]}: {worst.attack} reaches {area}{rate}.",

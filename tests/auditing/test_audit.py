@@ -31,6 +31,7 @@ def audit(tmp_path, digits):
     return done
 
 
+@pytest.mark.slow
 def test_a_memorised_model_leaks_and_the_report_says_so(audit, optimal):
     found, said = audit(optimal(), attacks=("pia", "loss:draws=4", "rmia"), controls=True, samples=20)
     assert found.verdict == "leaks" and found.set_level.p_value < 1e-9
@@ -73,7 +74,7 @@ def test_a_model_of_other_data_is_not_blamed(audit, optimal):
         ("grey", {"trained": "cosine"}, {}, "noise schedule is another one"),
         ("grey", {"range": (0, 1)}, {}, "give --range=0,1"),
         ("grey", {}, {"range": (0, 1)}, "loss on the members"),
-        ("colour", {"flip": True}, {}, "reverse order"),
+        pytest.param("colour", {"flip": True}, {}, "reverse order", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_is_set_up_wrong_is_refused_before_any_attack(

@@ -51,6 +51,7 @@ def audited(files, **options):
     return Audit.read(run_audit(settings, lambda line: None, lambda *done: None))
 
 
+@pytest.mark.slow
 def test_each_sample_is_scored_under_its_class(files):
     found = audited(files)
     rows = {row.attack: row for row in found.attacks}
