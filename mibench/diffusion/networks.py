@@ -47,20 +47,19 @@ class MLP(nn.Module):
         self.leave = nn.Linear(width, size)
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
-        """(B, blocks, *shape) and (B,) → (B, *shape)."""
-        x = blocks.flatten(1)
-        angle = log_snr[:, None] * self.octaves
-        time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
+        """(B, blocks, *shape) and (B,) → (B, *shape); side by side (K, B, …) → (K, B, *shape)."""
+        x = blocks.flatten(-1 - len(self.shape))
+        angle = log_snr[..., None] * self.octaves
+        time = self.time(torch.cat([angle.sin(), angle.cos()], dim=-1))
         if self.frequencies.shape[-1]:
-            several = self.frequencies.shape[:-2]  # where networks stand side by side, each has its own
-            phase = (x.view(*several, -1, x.shape[1]) @ self.frequencies).flatten(0, -2)
-            x = torch.cat([x, phase.sin(), phase.cos()], dim=1)
+            phase = x @ self.frequencies
+            x = torch.cat([x, phase.sin(), phase.cos()], dim=-1)
         h = self.enter(x)
         for layer in self.layers:
             norm, first, second = cast(nn.ModuleList, layer)
             h = h + second(self.drop(nn.functional.silu(first(norm(h)) + time)))
-        answer: Tensor = self.leave(self.drop(nn.functional.silu(h))).view(-1, *self.shape)
-        return answer
+        answer: Tensor = self.leave(self.drop(nn.functional.silu(h)))
+        return answer.view(*log_snr.shape, *self.shape)
 
 
 class ReluMLP(nn.Module):
@@ -88,10 +87,11 @@ class ReluMLP(nn.Module):
         self.layers = nn.Sequential(*hidden, nn.Linear(width, size))
 
     def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
-        """(B, blocks, *shape) and (B,) → (B, *shape)."""
-        angle = log_snr[:, None] * self.octaves
-        answer: Tensor = self.layers(torch.cat([blocks.flatten(1), angle.sin(), angle.cos()], dim=1))
-        return answer.view(-1, *self.shape)
+        """(B, blocks, *shape) and (B,) → (B, *shape); side by side (K, B, …) → (K, B, *shape)."""
+        angle = log_snr[..., None] * self.octaves
+        x = blocks.flatten(-1 - len(self.shape))
+        answer: Tensor = self.layers(torch.cat([x, angle.sin(), angle.cos()], dim=-1))
+        return answer.view(*log_snr.shape, *self.shape)
 
 
 class TakesConditions(nn.Module):

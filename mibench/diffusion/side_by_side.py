@@ -1,4 +1,4 @@
-"""Several networks of one shape as one function: of K times the samples, with K times the weights."""
+"""Several networks of one shape as one function: of K batches, with K times the weights."""
 
 from __future__ import annotations
 
@@ -10,31 +10,9 @@ from torch import Tensor, nn
 
 from mibench.diffusion.networks import MLP, ReluMLP
 
-__all__ = ["Forward", "side_by_side", "without_vmap"]
+__all__ = ["laid_out", "side_by_side", "without_vmap"]
 
-Forward = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
-"""Of the parameters by name, each (K, …), blocks (K·B, blocks, *item) and log-SNRs (K·B,): the answers (K·B, *item)."""
 ROWWISE = (nn.ModuleList, nn.Sequential, nn.Linear, nn.LayerNorm, nn.SiLU, nn.ReLU, nn.Dropout)
-
-
-def side_by_side(networks: Sequence[nn.Module]) -> Forward:
-    """The function of K networks, which gets their parameters anew with each call; their buffers are taken as they are."""
-    if without_vmap(networks[0]):
-        return _Rowwise(networks)
-    buffers = {
-        name: torch.stack([network.get_buffer(name) for network in networks]) for name, _ in networks[0].named_buffers()
-    }
-    base = networks[0]
-
-    def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        answer: Tensor = torch.func.functional_call(base, (parameters, buffers), inputs)
-        return answer
-
-    def forward(parameters: dict[str, Tensor], blocks: Tensor, log_snr: Tensor) -> Tensor:
-        parts = (part.view(len(networks), -1, *part.shape[1:]) for part in (blocks, log_snr))
-        return torch.vmap(one)(parameters, buffers, *parts).flatten(0, 1)
-
-    return forward
 
 
 def without_vmap(network: nn.Module) -> bool:
@@ -49,48 +27,55 @@ def without_vmap(network: nn.Module) -> bool:
     )
 
 
-class _Rowwise:
-    """A copy of the first network whose linear layers and norms have the weights of all; nothing else tells samples apart."""
+def laid_out(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a network by name, as views in the layout in which ``side_by_side`` takes them."""
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+    if not without_vmap(network):
+        return parameters
+    return {name: p.T if p.dim() == 2 else p[None] for name, p in parameters.items()}
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self.network = copy.deepcopy(networks[0]).requires_grad_(False)
-        self.layers: dict[str, _Linear | _Norm] = {}
+
+def side_by_side(networks: Sequence[nn.Module], parts: dict[str, Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function of K networks: blocks (K, B, blocks, *item) and log-SNRs (K, B) to answers (K, B, *item).
+
+    Args:
+        networks: of one shape; their buffers are taken as they are.
+        parts: their parameters by name, (K, …), laid out; the function follows when they change in place.
+    """
+    buffers = {
+        name: torch.stack([network.get_buffer(name) for network in networks]) for name, _ in networks[0].named_buffers()
+    }
+    if without_vmap(networks[0]):
+        network = copy.deepcopy(networks[0])
         for name, layer in networks[0].named_modules():
             if isinstance(layer, nn.Linear | nn.LayerNorm):
-                self.layers[name] = _Linear() if isinstance(layer, nn.Linear) else _Norm(layer.eps)
-                self.network.set_submodule(name, self.layers[name])
-        for name, _ in networks[0].named_buffers():
-            if name == "frequencies":
-                self.network.frequencies = torch.stack([network.get_buffer(name) for network in networks])
+                kind = _Linear if isinstance(layer, nn.Linear) else _Norm
+                network.set_submodule(name, kind(parts[f"{name}.weight"], parts[f"{name}.bias"]))
+        for name, buffer in buffers.items():
+            setattr(network, name, buffer if buffer.dim() > 2 else buffer[0])
+        return network
 
-    def __call__(self, parameters: dict[str, Tensor], blocks: Tensor, log_snr: Tensor) -> Tensor:
-        for name, layer in self.layers.items():
-            layer.weight, layer.bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-        answer: Tensor = self.network(blocks, log_snr)
+    def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        answer: Tensor = torch.func.functional_call(networks[0], (parameters, buffers), inputs)
         return answer
+
+    every = torch.vmap(one)
+    return lambda blocks, log_snr: every(parts, buffers, blocks, log_snr)
 
 
 class _Linear(nn.Module):
-    """K linear layers: weight (K, out, in) and bias (K, out)."""
+    """K linear layers: weight (K, in, out) and bias (K, 1, out)."""
 
-    weight: Tensor
-    bias: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.view(len(self.weight), -1, x.shape[1])
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT).flatten(0, 1)
-
-
-class _Norm(nn.Module):
-    """K layer norms: weight and bias (K, width)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, eps: float) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.eps = eps
+        self.weight, self.bias = weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.layer_norm(x, x.shape[1:], eps=self.eps).view(len(self.weight), -1, x.shape[1])
-        return torch.addcmul(self.bias[:, None], x, self.weight[:, None]).flatten(0, 1)
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class _Norm(_Linear):
+    """K layer norms: weight and bias (K, 1, width)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, nn.functional.layer_norm(x, x.shape[-1:]), self.weight)

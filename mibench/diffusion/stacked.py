@@ -17,7 +17,7 @@ from mibench.diffusion.denoisers import affine_form, parameterisations
 from mibench.diffusion.model import Model, network_of
 from mibench.diffusion.optimise import Callbacks, Task, adam, optimise
 from mibench.diffusion.pool import Pool
-from mibench.diffusion.side_by_side import side_by_side
+from mibench.diffusion.side_by_side import laid_out, side_by_side
 from mibench.diffusion.training import (
     TIMES,
     Objective,
@@ -92,22 +92,22 @@ class StackedTrainer:
         self.forms_of = torch.arange(count, device=device)[:, None] * TIMES
         self.eps = torch.empty(count, recipe.batch, first.process.order, *first.shape, device=device)
         self.rows, self.times = (torch.empty(count, recipe.batch, dtype=torch.int64, device=device) for _ in range(2))
-        self.forward = side_by_side([network_of(model).network for model in models])
-        parts = dict(network_of(first).network.named_parameters())
-        self.shapes = {name: p.shape for name, p in parts.items()}
-        rows = [nn.utils.parameters_to_vector(network_of(model).network.parameters()) for model in models]
-        self.weights = nn.functional.pad(torch.stack(rows).detach(), (0, -len(rows[0]) % ALIGNED))
+        layouts = [laid_out(network_of(model).network) for model in models]
+        self.shapes = {name: p.shape for name, p in layouts[0].items()}
+        rows = torch.stack([torch.cat([p.flatten() for p in layout.values()]) for layout in layouts])
+        self.weights = nn.functional.pad(rows, (0, -rows.shape[1] % ALIGNED))
         self.weights.grad = torch.zeros_like(self.weights)
         self.parts = {name: part.requires_grad_() for name, part in self.named(self.weights).items()}
         self.gradients = self.named(self.weights.grad)
         self.parameters, self.buffers = {"weights": self.weights}, dict[str, Tensor]()
+        self.forward = side_by_side([network_of(model).network for model in models], self.parts)
 
     def step(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """See Task."""
         blocks, target, log_snr = self.batch()
         with autocast_context(self.recipe, self.device):
-            answers = self.forward(self.parts, blocks, log_snr)
-        losses = (answers.float() - target).square().view(len(self.models), -1).mean(1)
+            answers = self.forward(blocks, log_snr)
+        losses = (answers.float() - target).square().flatten(1).mean(1)
         # no loss depends on another model's parameters, so the gradient of the sum is every model's own
         losses.sum().backward()  # type: ignore[no-untyped-call]
         own = {name: part.grad for name, part in self.parts.items() if part.grad is not None}
@@ -120,7 +120,7 @@ class StackedTrainer:
         return losses.detach().double()
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the networks see and are to answer, and the log-SNRs: (K·B, blocks, *item), (K·B, *item) and (K·B,)."""
+        """What the networks see and are to answer, and the log-SNRs: (K, B, blocks, *item), (K, B, *item) and (K, B)."""
         size, moves = (self.recipe.batch,), []
         for k, generator in enumerate(self.generators):
             torch.randint(self.sizes[k], size, generator=generator, out=self.rows[k])
@@ -135,11 +135,11 @@ class StackedTrainer:
             torch.randn(self.eps.shape[1:], generator=generator, out=self.eps[k])
         drawn = torch.cat([self.eps.flatten(0, 1), members.float()[:, None]], dim=1)
         forms = self.forms[(self.times + self.forms_of).flatten()]
-        made = torch.bmm(forms, drawn.flatten(2)).view(len(forms), -1, *drawn.shape[2:])
-        return made[:, :-1], made[:, -1], self.log_snr[self.times.flatten()]
+        made = torch.bmm(forms, drawn.flatten(2)).view(*self.times.shape, -1, *drawn.shape[2:])
+        return made[:, :, :-1], made[:, :, -1], self.log_snr[self.times]
 
     def named(self, weights: Tensor) -> dict[str, Tensor]:
-        """Parameters by name, each (K, …), as views of rows like those of ``weights``."""
+        """Parameters by name, each (K, …) and laid out, as views of rows like those of ``weights``."""
         views, start = {}, 0
         for name, shape in self.shapes.items():
             views[name] = weights.detach()[:, start : start + shape.numel()].view(-1, *shape)
@@ -149,8 +149,11 @@ class StackedTrainer:
     @torch.no_grad()
     def unstack(self, stacked: dict[str, Tensor], k: int) -> dict[str, Tensor]:
         """The state of denoiser ``k`` with weights from a stack, a copy."""
-        own = {f"network.{name}": part[k] for name, part in self.named(stacked["weights"]).items()}
-        return {name: own.get(name, value).clone() for name, value in network_of(self.models[k]).state_dict().items()}
+        denoiser = network_of(self.models[k])
+        copied = copy.deepcopy(denoiser.network)
+        for name, part in laid_out(copied).items():
+            part.copy_(self.named(stacked["weights"])[name][k])
+        return denoiser.state_dict() | {f"network.{name}": value for name, value in copied.state_dict().items()}
 
 
 @torch.no_grad()
