@@ -74,7 +74,7 @@ def cases() -> list[Case]:
         if not (path.parent / "records").is_dir() or path.parent.parent.name == "paper":
             continue
         board = open_board(path.parent, known)
-        for dataset in board.datasets():
+        for dataset in [] if board.rehearsal else board.datasets():
             for defense in board.defenses(dataset):
                 of_order = defense.startswith("hold") and defense[:5] != "hold1" and "+" not in defense
                 if of_order and board.worst(dataset, defense) and board.worst(dataset, board.baseline):

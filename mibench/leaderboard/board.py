@@ -15,6 +15,7 @@ from mibench.leaderboard.frame import frame_of, rows_of
 from mibench.leaderboard.selection import Selection, select
 from mibench.leaderboard.summaries import Difference, Spread, TrainingCurve, mean_difference, mean_interval
 from mibench.measures import MeasuredDefense
+from mibench.metrics.headings import REHEARSAL_SPACE
 from mibench.results.figures import AttackMetrics, AuditMetrics
 from mibench.results.folder import UTILITY, read_folder
 from mibench.results.known import Known
@@ -192,6 +193,11 @@ class Board:
     def baseline(self) -> str:
         """The defense that the others are compared with."""
         return self.suite.baseline or self.suite.defenses[0]
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether some distance is of a network with random weights in place of Inception's, so that no figure counts."""
+        return bool((self.frame["inception_space"] == REHEARSAL_SPACE).any())
 
     # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -30,7 +30,7 @@ def measured(boards: Boards) -> dict[str, list[tuple[Path, Board, str]]]:
     found: dict[str, list[tuple[Path, Board, str]]] = {}
     for folder, board in boards:
         for dataset in board.datasets():
-            if choices(board, dataset):
+            if choices(board, dataset) and not board.rehearsal:
                 found.setdefault(dataset.partition(":")[0], []).append((folder, board, dataset))
     return found
 
@@ -90,7 +90,7 @@ def index_markdown(boards: Boards) -> str:
             rows = [[_markdown(entry) for entry in row] for row in shown.rows]
             parts.append(markdown_table([_markdown(entry) for entry in shown.header], rows))
     if empty := unmeasured(boards):
-        parts += ["## Not yet run", ", ".join(f"[{suite}]({suite}/README.md)" for suite in empty)]
+        parts += ["## Not yet run, or a rehearsal", ", ".join(f"[{suite}]({suite}/README.md)" for suite in empty)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -108,7 +108,7 @@ def warnings(board: Board, found: dict[str, dict[str, Control]]) -> list[str]:
             f"**{failed} cell{'s' * (failed > 1)} failed** and {'are' if failed > 1 else 'is'} in no figure. What they "
             "were to measure may be worse than it looks."
         )
-    if (board.frame["inception_space"] == REHEARSAL_SPACE).any():
+    if board.rehearsal:
         lines.append(
             f"**Rehearsal**: the distances in the space {REHEARSAL_SPACE} are of a network with random weights. They show "
             "where the FID will stand, and are none."
