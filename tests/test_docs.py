@@ -139,7 +139,7 @@ def test_quoted_commands_parse(line):
     if len(words) == 1:  # the name of a command
         return
     parser = Parser(words[0])
-    importlib.import_module(f"mibench.cli.{words[0]}").arguments(parser)
+    importlib.import_module(f"mibench.cli.{words[0].replace('-', '_')}").arguments(parser)
     parser.parse_args(words[1:])
 
 

@@ -12,6 +12,7 @@ FLOORS = {"quantile": 0.85}
 
 NOTHING = {
     "gsa": "the exact model has no weights",
+    "clid": "the model is not conditional",
     "averaged": "the defense varies no sample and changes no answer: the base attack is the same",
 }
 """The attacks that do not apply to the exact VP model, and why."""

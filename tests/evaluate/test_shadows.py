@@ -146,8 +146,8 @@ def test_attacks_share_their_shadows():
 
 
 def test_a_checkpoint_is_a_snapshot_of_the_same_training(store, monkeypatch):
-    trained, train = [], trainings.train
-    monkeypatch.setattr(trainings, "train", lambda *args, **more: trained.append(1) or train(*args, **more))
+    trained, train = [], trainings.train_stacked
+    monkeypatch.setattr(trainings, "train_stacked", lambda *args, **more: trained.append(1) or train(*args, **more))
     end, half = cell(model="trained"), cell(model="trained", checkpoint=5)
     assert end.training_key == half.training_key and end.model_key != half.model_key
     made([end, half], store)
