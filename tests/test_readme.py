@@ -61,6 +61,20 @@ def claims():
     yield "attacks", f"where VP leaks {shown(early['vp'], 2)}"
     yield "attacks", f"and {shown(min(worst('attacks', 'digits')[name] for name in hold))} or more at its end"
 
+    leaks = worst("defenses/digits", "digits")
+    yield (
+        "defenses/digits",
+        ", ".join(
+            f"{name}{shown(leaks[label])}"
+            for name, label in (("VP leaks ", "vp"), ("HOLD(2) ", "hold2"), ("HOLD(3) ", "hold3"))
+        ),
+    )
+    yield (
+        "defenses/digits",
+        f"VP with weight decay leaks {shown(leaks['vp+weight-decay:rate=1.0'])} at a smaller distance",
+    )
+    yield "defenses/digits", f"HOLD(3) stopped early leaks {shown(leaks['hold3+early:share=0.25'])} at VP's distance"
+
     leaks = worst("images/small", "images")
     yield "images/small", f"leak {span([leaks[name] for name in ('cld', 'hold2', 'hold3')], 2)}"
     yield "images/small", f"VP, which leaks {shown(leaks['vp'])}"
