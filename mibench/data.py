@@ -14,7 +14,7 @@ from mibench.components import Dataset
 from mibench.errors import NotApplicable, UsageError
 from mibench.seeds import generator
 
-__all__ = ["CALIBRATION", "FileFacts", "Split", "completed", "completed_split", "nearest", "split"]
+__all__ = ["CALIBRATION", "FileFacts", "Split", "completed", "completed_split", "nearest", "on_one_scale", "split"]
 
 CALIBRATION = 0.2
 
@@ -171,6 +171,21 @@ def completed_split(dataset: Dataset, data: Split) -> Split:
     given = torch.split(data.conditions, [len(part) for part in parts])
     whole = [completed(dataset, data, part, condition) for part, condition in zip(parts, given, strict=True)]
     return replace(data, members=whole[0], nonmembers=whole[1], reference=whole[2])
+
+
+def on_one_scale(dataset: Dataset, data: Split, x: Tensor) -> tuple[Split, Tensor]:
+    """A completed split and completed samples, scaled by ``Dataset.normalisation`` of the completed members.
+
+    ``completed`` leaves the scale of what a network is given, such as residuals; feature spaces take samples at the scale of
+    samples. Without conditions nothing changes.
+    """
+    if not len(data.conditions):
+        return data, x
+    shift, scale = dataset.normalisation(data.members)
+    members, nonmembers, reference, x = (
+        (part - shift) / scale for part in (data.members, data.nonmembers, data.reference, x)
+    )
+    return replace(data, members=members, nonmembers=nonmembers, reference=reference), x
 
 
 def _canaries(dataset: Dataset, reference: Tensor, seed: int) -> tuple[Tensor, ...]:

@@ -1,9 +1,11 @@
 """Data whose network is given a condition beside the states of a sample."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from benches import cell, made
 from torch import nn
 
 from mibench import POINTS, Dataset, MibenchError
@@ -12,7 +14,10 @@ from mibench.diffusion import model as model_module
 from mibench.diffusion.networks import Conditioned, conditioned
 from mibench.diffusion.stacked import can_stack
 from mibench.diffusion.training import train
+from mibench.names import build
+from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.results.store import Store
 from mibench_attacks.pia import PIA
 from mibench_defenses import HOLD, VP
 
@@ -68,6 +73,23 @@ def test_a_network_that_is_told_learns_what_another_cannot():
     assert losses[0] < 0.6 * losses[1]
     assert not can_stack(VP(), [told, built(VP())])
     assert set(told.denoiser.state_dict()) - set(bare.denoiser.state_dict()) >= {"network.shift", "network.scale"}
+
+
+@pytest.mark.slow
+def test_private_training_sees_the_conditions():
+    private = build(load(), "defense", "vp+dp-sgd:noise=0.001,batch=40,clip=10,steps=1")
+    told, bare = built(VP()), VP().build_model(DATA.shape, DATA.data_variance, RECIPE)
+    recipe = private.adapt_recipe(RECIPE)
+    losses = [train(private, model, DATA.members, recipe, 0)["loss"] for model in (told, bare)]
+    assert losses[0] < 0.6 * losses[1]
+
+
+def test_teachers_are_refused_in_one_line(tmp_path):
+    distilled = replace(
+        cell(defense="vp+distill", model="trained"), dataset=Told(members=40, nonmembers=40, reference=40)
+    )
+    with pytest.raises(MibenchError, match="trains teachers, which are given no conditions; use data without texts$"):
+        made([distilled], Store(tmp_path))
 
 
 def test_answers_are_under_the_condition_of_the_sample(monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mibench.data import Split, completed, completed_split, nearest
+from mibench.data import Split, completed, completed_split, nearest, on_one_scale
 from mibench.diffusion.model import Model
 from mibench.diffusion.sampling import sample
 from mibench.errors import MibenchError
@@ -58,11 +58,13 @@ def utility_metrics(
         MibenchError: where Inception weights were asked for and cannot be had.
     """
     how, n = cell.utility, cell.utility.samples
-    prompts = data.draw_prompts(n, generator(cell.seed, "prompts")) if model.is_conditional else torch.empty(0)
-    if len(prompts):
+    prompts = data.draw_prompts(n, generator(cell.seed, "prompts")) if len(data.prompts) else torch.empty(0)
+    if model.is_conditional:
         model.under(prompts)
     drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
     drawn, data = completed(cell.dataset, data, drawn, prompts), completed_split(cell.dataset, data)
+    digest = store.save("samples", key, {"samples": drawn}, {"spec": cell.spec()})["digest"]
+    data, drawn = on_one_scale(cell.dataset, data, drawn)
     chance = generator(cell.seed, "baselines")
     copies = data.members[torch.randint(len(data.members), (n,), generator=chance)]
     gauss = gaussian(data.members, n, chance)
@@ -71,7 +73,6 @@ def utility_metrics(
     sets = _Sets(drawn, copies, gauss, data.reference, halves)
     space, inception = cell.dataset.modality.space, _inception(cell, model, say)
     limit = nearest(data.reference, data.members).quantile(0.01)
-    digest = store.save("samples", key, {"samples": drawn}, {"spec": cell.spec()})["digest"]
     return UtilityMetrics(
         **dict(_distances(space, sets, store)),
         inception=_distances(inception, sets, store) if inception else None,

@@ -80,6 +80,45 @@ class Made:
         return torch.stack([x.double().mean((1, 2, 3)) ** k for k in range(1, 6)], dim=1)
 
 
+class Rest(Squares):
+    """The same images as what is left of them beside a large mean, which is given."""
+
+    def normalisation(self, members):
+        return members.mean().item(), members.std().item()
+
+    def pool(self, generator):
+        return super().pool(generator) / 10
+
+    def conditions(self, generator):
+        means = super().pool(generator) * 0.9 - 3
+        return means, means[:9]
+
+    def complete(self, x, conditions):
+        return x + conditions
+
+
+class Whole(Rest):
+    """Those images themselves."""
+
+    def pool(self, generator):
+        return Squares.pool(self, generator) - 3
+
+    def conditions(self, generator):
+        return None
+
+
+def test_completed_samples_are_measured_at_their_own_scale(tmp_path, squares):
+    """Baselines are those of the data themselves; the samples of an exact model are completed under prompts, too."""
+    sizes, found = squares.dataset.model_dump(include={"members", "nonmembers", "reference"}), []
+    for kind in (Rest, Whole):
+        store, one = Store(tmp_path / kind.__name__), replace(squares, dataset=kind(**sizes))
+        made([one], store)
+        found.append(judged([one], store).records["utility"].utility)
+    for name in ("copies", "gauss", "null"):
+        assert getattr(found[0], name) == pytest.approx(getattr(found[1], name), rel=1e-3)
+    assert found[0].fraction < 1
+
+
 @pytest.fixture
 def squares():
     small = Squares(members=20, nonmembers=20, reference=40)
