@@ -22,8 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; exit with 1 if a README.md or the index differs from its records, or where these are stale, "
-        "outdated, not in the suite's list, or of methods that are not registered",
+        help="write nothing; exit with 1 if a README.md, a picture or the index differs from its records, or where these "
+        "are stale, outdated, not in the suite's list, or of methods that are not registered",
     )
     add_plugins(parser)
 
@@ -46,6 +46,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.leaderboard.markdown import check
     from mibench.plugins import load
     from mibench.results.known import Known
+    from mibench.site.pictures import check_pictures
 
     known, problems, boards = Known.of(load(tuple(args.plugin))), 0, []
     for folder in folders(args.suite):
@@ -54,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         if not args.check:
             _write(folder, board)
             continue
-        found = check(folder, board)
+        found = [*check(folder, board), *check_pictures(folder, board)]
         problems += len(found)
         for line in found or ["up to date"]:
             print(one_line(f"{folder}: {line}"))
@@ -83,14 +84,10 @@ def _index(boards: Boards, check: bool) -> int:
 def _write(folder: Path, board: Board) -> None:
     """Write a suite's README and its pictures."""
     from mibench.files import write_text
-    from mibench.leaderboard.markdown import TRADEOFF, TRAINING, pictures, render
+    from mibench.leaderboard.markdown import pictures, render
+    from mibench.site.pictures import picture
 
-    write_text(folder / "README.md", render(folder, board))
-    print(f"wrote {folder / 'README.md'}")
-    if wanted := pictures(board):
-        from mibench.leaderboard.plots import plot_tradeoff, plot_training
-
-        for name, plot in ((TRADEOFF, plot_tradeoff), (TRAINING, plot_training)):
-            if name in wanted:
-                plot(board, folder / name)
-                print(f"wrote {folder / name}")
+    files = {"README.md": render(folder, board)} | {name: picture(board, name) for name in pictures(board)}
+    for name, text in files.items():
+        write_text(folder / name, text)
+        print(f"wrote {folder / name}")

@@ -41,9 +41,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.cli.leaderboard import folders
     from mibench.plugins import load
     from mibench.results.known import Known
-    from mibench.site.libraries import check_installed
 
-    check_installed()
     known = Known.of(load(tuple(args.plugin)))
     found = [folder for suite in args.suite for folder in folders(suite)] or folders(None)
     if not args.watch:

@@ -2,5 +2,5 @@
 
 ``selection`` chooses the records of a suite that are current. ``frame`` makes one row of each. ``board`` summarises them with
 ``summaries``, ``controls``, ``front`` and ``claimed``. ``columns``, ``main_columns``, ``tables``, ``audits`` and ``details``
-turn that into tables as data, which ``markdown`` and ``plots`` show. ``pictures`` draws stored samples; it alone loads torch.
+turn that into tables as data, which ``markdown`` shows. ``pictures`` draws stored samples; it alone loads torch.
 """

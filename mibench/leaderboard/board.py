@@ -194,6 +194,15 @@ class Board:
         """The defense that the others are compared with."""
         return self.suite.baseline or self.suite.defenses[0]
 
+    @cached_property
+    def display_names(self) -> dict[str, str]:
+        """What people call each dataset, defense and attack, by label; one that is not at hand has its label."""
+        suite, find = self.suite, self.selection.known.component
+        labels = zip(KINDS, (suite.datasets, suite.defenses, suite.attacks), strict=True)
+        found = {kind: sorted({*listed, *self.frame[kind]}) for kind, listed in labels}
+        components = {label: find(kind, label) for kind, names in found.items() for label in names}
+        return {label: component.display_name if component else label for label, component in components.items()}
+
     @property
     def rehearsal(self) -> bool:
         """Whether some distance is of a network with random weights in place of Inception's, so that no figure counts."""

@@ -254,7 +254,7 @@ CLAIMED = (
 DOMINATED = (
     "**Dominated by**: the defenses that beat it. Neither the worst known AUROC nor the FD of such a defense is larger on "
     "average, and one of the two is significantly smaller (DeLong's paired test, a paired t test over the seeds), at 95 % for "
-    "all other defenses together (Bonferroni). *None*: it is on the Pareto front, the line in tradeoff.png. With few seeds "
+    "all other defenses together (Bonferroni). *None*: it is on the Pareto front, the line in tradeoff.svg. With few seeds "
     "little is significant, so a defense can be there for want of evidence. *Fraction > .5*: its samples are nearer to a "
     "Gaussian's distance than to that of copies, and a model that hardly generates has little to leak."
 )

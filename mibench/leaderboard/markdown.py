@@ -18,10 +18,10 @@ from mibench.suite.suite import suite_name
 
 __all__ = ["TRADEOFF", "TRAINING", "check", "pictures", "render"]
 
-TRADEOFF = "tradeoff.png"
+TRADEOFF = "tradeoff.svg"
 """The picture of privacy against utility, beside the README."""
 
-TRAINING = "training.png"
+TRAINING = "training.svg"
 """The picture of both along the training."""
 
 
@@ -37,7 +37,7 @@ def pictures(board: Board) -> dict[str, str]:
     if any(board.worst(*cell) and board.spread("fd", *cell) for cell in cells):
         found[TRADEOFF] = "Worst known AUROC against the distance (FD) of the samples"
     if len(board.checkpoints()) > 1:
-        found[TRAINING] = "Worst known AUROC against the distance (FD), along each training"
+        found[TRAINING] = "Worst known AUROC and distance (FD) of the samples against the step of training"
     return found
 
 
@@ -147,8 +147,7 @@ def _with_display_names(board: Board, table: Table) -> Table:
     rows = []
     for first, *others in table.rows:
         label, *flags = first
-        component = board.selection.known.component("defense", label)
-        name = component.display_name if component else label
+        name = board.display_names.get(label, label)
         rows.append([(label, f" {name}" if name.lower() != label else "", *flags), *others])
     return replace(table, rows=rows)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
 from typing import Any
 
 import numpy as np
@@ -13,29 +11,23 @@ from numpy.typing import NDArray
 from mibench.leaderboard.board import Board
 from mibench.results.figures import AttackMetrics
 from mibench.results.record import Record
+from mibench.site.packing import columns, packed
 from mibench.site.points import rounded
 
-__all__ = ["CORNERS", "corners", "packed_details", "unpacked_details"]
+__all__ = ["CORNERS", "corners", "packed_details"]
 
 CORNERS = 200
 """A curve has at most so many corners; of more, those are kept that lie evenly on a log axis of the FPR."""
 
 
 def packed_details(board: Board) -> str:
-    """The records of the cells that a page shows, compressed with zlib, in base64.
+    """The records of the cells that a page shows, see ``mibench.site.packing``.
 
-    A record of the model at the end of training is there in full but for the ranks; of checkpoints and controls, a few
-    figures are.
+    A record of the model at the end of training is there but for ranks and checksums, its figures to six digits; of checkpoints
+    and controls, a few figures are.
     """
-    content = {"records": [_final(board, *pair) for pair in _shown(board)], "others": _others(board)}
-    text = json.dumps(content, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def unpacked_details(text: str) -> dict[str, Any]:
-    """What ``packed_details`` has packed."""
-    content: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
-    return content
+    content = {"records": columns([_final(*pair) for pair in _shown(board)]), "others": columns(_others(board))}
+    return packed(json.dumps(content, separators=(",", ":"), allow_nan=False))
 
 
 def _shown(board: Board) -> list[tuple[str, Record]]:
@@ -44,13 +36,21 @@ def _shown(board: Board) -> list[tuple[str, Record]]:
     return list(zip(rows["path"], rows["record"], strict=True))
 
 
-def _final(board: Board, path: str, record: Record) -> dict[str, Any]:
-    content = record.model_dump(mode="json", exclude={"attack": {"ranks"}})
+def _final(path: str, record: Record) -> dict[str, Any]:
+    """A record with its path, and the steps from corner to corner of its ROC."""
+    content = record.model_dump(mode="json", exclude={"digest": True, "attack": {"ranks", "scores"}})
     content["attack"] = content.get("attack") or None
-    found: dict[str, Any] = {"path": path, "record": content}
-    if record.attack:
-        found["roc"] = corners(record.attack)
-    return found
+    curve = {"roc": [np.diff(side, prepend=0).tolist() for side in corners(record.attack)]} if record.attack else {}
+    return {"path": path, "record": _short(content), **curve}
+
+
+def _short(value: Any) -> Any:
+    """A value with each number in it to six digits."""
+    if isinstance(value, dict):
+        return {name: _short(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    return rounded(value) if isinstance(value, float) else value
 
 
 def corners(metrics: AttackMetrics) -> tuple[list[int], list[int]]:
@@ -75,17 +75,13 @@ def _above(ranks: NDArray[np.int64], thresholds: NDArray[np.int64]) -> NDArray[n
     return np.concatenate([[0], counts])
 
 
-def _others(board: Board) -> list[list[Any]]:
-    """Checkpoints and controls: dataset, defense, attack, kind of model, checkpoint, seed, AUROC with its interval or the FD."""
+def _others(board: Board) -> list[dict[str, Any]]:
+    """Checkpoints and controls: the cell, and the AUROC with its interval or the FD."""
     rows = board.frame.drop(index=board.rows.index)
     rows = rows.sort_values(["dataset", "defense", "attack", "model_kind", "checkpoint", "seed"], kind="stable")
-    names = ["dataset", "defense", "attack", "model_kind", "checkpoint", "seed"]
+    names = ["dataset", "defense", "attack", "model_kind", "checkpoint", "seed", "status"]
     figures = ["calibrated_auroc", "calibrated_auroc_low", "calibrated_auroc_high", "fd"]
     return [
-        [
-            *row[: len(names)],
-            row[len(names)],
-            *(None if value != value else rounded(value) for value in row[len(names) + 1 :]),
-        ]
-        for row in rows[[*names, "status", *figures]].itertuples(index=False, name=None)
+        {name: None if value != value else _short(value) for name, value in zip(names + figures, row, strict=True)}
+        for row in rows[names + figures].itertuples(index=False, name=None)
     ]

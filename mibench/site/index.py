@@ -11,7 +11,6 @@ from mibench.leaderboard.board import Board
 from mibench.leaderboard.choices import choice_table, choices
 from mibench.leaderboard.index import HOW_TO_READ, Boards, home, measured, summary
 from mibench.site.libraries import template
-from mibench.site.page import display_names
 from mibench.site.text import Cell, Writer, address, markdown
 from mibench.suite.suite import suite_name
 
@@ -44,14 +43,13 @@ def index_page(boards: Boards) -> str:
 
 def _answers(folder: Path, board: Board, dataset: str) -> dict[str, Any]:
     """The table of one board and dataset, its names with links to the cells' records."""
-    writer, suite = Writer(display_names(board)), suite_name(folder)
+    writer, suite = Writer(board.display_names), suite_name(folder)
     table = choice_table(board, dataset, home(folder))
     shown = writer.table(f"{board.suite.title}: defenses on {dataset}", table)
-    for line, row in zip(shown.rows, choices(board, dataset), strict=True):
+    for line, entries, row in zip(shown.rows, table.rows, choices(board, dataset), strict=True):
         href = f"{suite}.html{address(dataset, row.defense, row.worst.attack)}"
-        name = writer.names.get(row.defense, row.defense)
-        line[0] = Cell(Markup('<a href="{}">{}</a>').format(href, line[0].html), name)
-        line[COMMAND] = Cell(Markup("<code>{}</code>").format(line[COMMAND].sort), line[COMMAND].sort)
+        line[0] = Cell(Markup('<a href="{}">{}</a>').format(href, line[0].html))
+        line[COMMAND] = Cell(Markup("<code>{}</code>").format("".join(entries[COMMAND])))
     return {
         "suite": suite,
         "title": board.suite.title,

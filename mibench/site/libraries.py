@@ -1,36 +1,12 @@
-"""The libraries of the site: jinja2, and what the extra "site" brings: markdown-it-py, and Vega from vl-convert-python."""
+"""The libraries of the site: jinja2, markdown-it-py, and Vega from vl-convert-python; each is loaded when it is first used."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from mibench.errors import MibenchError
-
-__all__ = ["check_installed", "compiled", "png", "template", "to_html", "vega"]
-
-
-def _library(name: str) -> Any:
-    """One of the libraries.
-
-    Raises:
-        MibenchError: where it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MibenchError(f"the site needs more ({error}): pip install 'mibench[site]'") from None
-
-
-def check_installed() -> None:
-    """Import the libraries of the extra.
-
-    Raises:
-        MibenchError: where one is not installed.
-    """
-    for name in ("markdown_it", "vl_convert"):
-        _library(name)
+__all__ = ["template", "to_html", "to_svg", "to_vega", "vega"]
 
 
 @cache
@@ -50,7 +26,9 @@ def template(name: str) -> Any:
 
 @cache
 def _markdown() -> Any:
-    return _library("markdown_it").MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
 def to_html(markdown: str) -> str:
@@ -60,29 +38,31 @@ def to_html(markdown: str) -> str:
 
 @cache
 def vega() -> str:
-    """The JavaScript of Vega, which sets ``window.vega``; nothing in it ends a script element.
+    """The JavaScript of Vega, which sets ``window.vega``.
 
     It comes out of the package, without a network. What compiles Vega-Lite, a third of the bundle, is left out if that works.
     """
-    library = _library("vl_convert")
-    module = f"https://cdn.jsdelivr.net/npm/vega@{library.get_vega_version()}/+esm"
+    import vl_convert
+
+    module = f"https://cdn.jsdelivr.net/npm/vega@{vl_convert.get_vega_version()}/+esm"
     try:
-        code: str = library.javascript_bundle(
+        code: str = vl_convert.javascript_bundle(
             f'import {{ parse, View }} from "{module}"; window.vega = {{ parse, View }};'
         )
     except ValueError:
-        code = library.javascript_bundle("window.vega = vegaEmbed.vega;")
-    code = code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        code = vl_convert.javascript_bundle("window.vega = vegaEmbed.vega;")
     return f"(() => {{{code}}})();"  # its names are its own
 
 
-def compiled(spec: dict[str, Any]) -> dict[str, Any]:
+def to_vega(spec: dict[str, Any]) -> dict[str, Any]:
     """A Vega-Lite specification as one of Vega."""
-    result: dict[str, Any] = _library("vl_convert").vegalite_to_vega(spec)
-    return result
+    import vl_convert
+
+    return dict(vl_convert.vegalite_to_vega(spec))
 
 
-def png(spec: dict[str, Any], scale: float = 1.5) -> bytes:
-    """The picture of a Vega specification."""
-    result: bytes = _library("vl_convert").vega_to_png(spec, scale=scale)
-    return result
+def to_svg(spec: dict[str, Any]) -> str:
+    """The picture of a Vega specification. Text in it stays text; the font is named, not embedded."""
+    import vl_convert
+
+    return re.sub(r"<text[^>]*(/>|></text>)", "", vl_convert.vega_to_svg(spec))  # labels that found no place

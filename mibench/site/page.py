@@ -14,18 +14,21 @@ from mibench.leaderboard.audits import audit_table
 from mibench.leaderboard.board import TIERS, Board
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.guide import guide
+from mibench.leaderboard.index import home
 from mibench.leaderboard.main_columns import ACCESS
 from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Table
+from mibench.site.compiling import plots
 from mibench.site.details import packed_details
 from mibench.site.libraries import template, vega
-from mibench.site.points import FEW, points, styles
-from mibench.site.specs import plots
+from mibench.site.packing import packed
+from mibench.site.points import points, tradeoff_plot
+from mibench.site.styles import FEW, styles
 from mibench.site.tables import cell_table, defense_table, heat_table
 from mibench.site.text import Shown, Writer, inline, markdown, script_json
 from mibench.suite.suite import suite_name
 
-__all__ = ["board_page", "display_names"]
+__all__ = ["board_page"]
 
 Media = dict[str, list[dict[str, str]]]
 """Pictures and sounds by dataset: of each the name, and the content as data URIs."""
@@ -41,7 +44,7 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
         media: what the models generate, see ``mibench.site.samples``.
     """
     name = suite_name(folder)
-    writer, found = Writer(display_names(board)), {dataset: controls(board, dataset) for dataset in board.datasets()}
+    writer, found = Writer(board.display_names), {dataset: controls(board, dataset) for dataset in board.datasets()}
     tiers = [tier for tier in TIERS if any(tier in board.tiers(dataset) for dataset in board.datasets())]
     sections = [_section(board, dataset, tiers, writer, found[dataset], media or {}) for dataset in board.datasets()]
     sizes = writer.table("Sizes and baselines of the distances", provenance.size_table(board))
@@ -68,25 +71,11 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
             ],
             commands=[f"mibench run {name}", f"mibench site {name}"],
             refresh=refresh,
-            data=script_json(_data(board, folder, tiers, writer.names)),
+            data=script_json(_data(board, folder, tiers)),
             details=packed_details(board),
-            vega=vega(),
+            vega=packed(vega()),
         )
     )
-
-
-def display_names(board: Board) -> dict[str, str]:
-    """The display names of all components by label; a component that is not at hand has its label."""
-    labels: dict[str, set[str]] = {"dataset": set(), "defense": set(), "attack": set()}
-    for cell in board.frame[["dataset", "defense", "attack"]].drop_duplicates().itertuples(index=False, name=None):
-        for kind, label in zip(labels, cell, strict=True):
-            labels[kind].add(label)
-    suite = board.suite
-    for kind, listed in (("dataset", suite.datasets), ("defense", suite.defenses), ("attack", suite.attacks)):
-        labels[kind].update(listed)
-    find = board.selection.known.component
-    components = {label: find(kind, label) for kind, found in labels.items() for label in sorted(found)}
-    return {label: component.display_name if component else label for label, component in components.items()}
 
 
 def _section(
@@ -122,26 +111,17 @@ def _nonempty(shown: Shown) -> Shown | None:
     return shown if shown.rows else None
 
 
-def _data(board: Board, folder: Path, tiers: list[Tier], names: dict[str, str]) -> dict[str, Any]:
+def _data(board: Board, folder: Path, tiers: list[Tier]) -> dict[str, Any]:
     """What the script is given."""
-    datasets = board.datasets()
-    drawn = {dataset: styles(board.defenses(dataset)) for dataset in datasets}
+    rows = {dataset: {tier: points(board, dataset, tier) for tier in tiers} for dataset in board.datasets()}
     return {
         "suite": suite_name(folder),
         "tiers": tiers,
-        "datasets": datasets,
-        "names": {label: name for label, name in sorted(names.items()) if name != label},
-        "points": {
-            dataset: {tier: points(board, dataset, tier, drawn[dataset], names) for tier in tiers}
-            for dataset in datasets
-        },
-        "checkpoints": {dataset: len(board.checkpoints(dataset)) > 1 for dataset in datasets},
+        "datasets": board.datasets(),
+        "names": {label: name for label, name in sorted(board.display_names.items()) if name != label},
+        "points": rows,
+        "logit": {of: {tier: tradeoff_plot(found) == "logit" for tier, found in by.items()} for of, by in rows.items()},
+        "checkpoints": {dataset: len(board.checkpoints(dataset)) > 1 for dataset in rows},
         "specs": plots(),
-        "again": f"mibench run --record {shlex.quote(str(_place(folder)))}/",
+        "again": f"mibench run --record {shlex.quote(str(home(folder)))}/",
     }
-
-
-def _place(folder: Path) -> Path:
-    """Where the suite is, as a command in the folder above ``leaderboards`` names it."""
-    parts = folder.resolve().parts
-    return Path(*parts[parts.index("leaderboards") :]) if "leaderboards" in parts else folder

@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mibench.kinds import Tier
 from mibench.leaderboard.board import Board
-from mibench.leaderboard.front import standings
+from mibench.leaderboard.front import Standing, standings
 from mibench.leaderboard.text import numbers, rate, span
-from mibench.names import split_plus
+from mibench.site.styles import FEW, parts, styles
 from mibench.site.text import address
 
-__all__ = ["Style", "highlighted", "points", "rounded", "styles"]
+__all__ = ["highlighted", "points", "rounded", "tradeoff_plot"]
 
-COLOURS = (
-    "#2f6fd0",
-    "#d0602b",
-    "#2b9a5b",
-    "#9a55c9",
-    "#c43b5b",
-    "#8f7320",
-    "#1690a6",
-    "#cf4f9e",
-    "#6d7d2e",
-    "#7c6bdc",
-)
-"""Each stands out from a white and from a dark ground by 3:1 or more."""
+Row = dict[str, Any]
 
-SHAPES = (
-    "M-1,0A1,1,0,1,0,1,0A1,1,0,1,0,-1,0Z",
-    "M-.9,-.9L.9,-.9L.9,.9L-.9,.9Z",
-    "M0,-1.1L1.1,.9L-1.1,.9Z",
-    "M0,-1.2L1.2,0L0,1.2L-1.2,0Z",
-    "M0,1.1L1.1,-.9L-1.1,-.9Z",
-    "M-.35,-1L.35,-1L.35,-.35L1,-.35L1,.35L.35,.35L.35,1L-.35,1L-.35,.35L-1,.35L-1,-.35L-.35,-.35Z",
-    "M1.1,0L-.9,1.1L-.9,-1.1Z",
-    "M-1.1,0L.9,1.1L.9,-1.1Z",
-    "M0,-1.2L.3,-.4L1.15,-.37L.48,.15L.7,.97L0,.5L-.7,.97L-.48,.15L-1.15,-.37L-.3,-.4Z",
-    "M-.9,-.9L.9,-.9L-.9,.9L.9,.9Z",
-    "M-.9,-.9L-.9,.9L.9,-.9L.9,.9Z",
-    "M0,-1.1L.95,-.55L.95,.55L0,1.1L-.95,.55L-.95,-.55Z",
-    "M-1,-.4L1,-.4L1,.4L-1,.4Z",
-    "M-.4,-1L.4,-1L.4,1L-.4,1Z",
-)
-"""Paths in a square from −1 to 1, as Vega and SVG take them."""
-
-FEW = len(COLOURS)
-"""Of so many defenses each has a colour and a shape of its own, and all are in every plot."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a defense is drawn."""
-
-    colour: str
-    shape: str
-
-
-def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A colour and a shape for each defense. Of many, those with one base share a colour, those with one measure a shape."""
-    if len(labels) <= FEW:
-        return {label: Style(COLOURS[k], SHAPES[k]) for k, label in enumerate(labels)}
-    parts = {label: split_plus(label) for label in labels}
-    bases = list(dict.fromkeys(first for first, *_ in parts.values()))
-    kinds = list(dict.fromkeys(_measures(part) for part in parts.values()))
-    return {
-        label: Style(COLOURS[bases.index(part[0]) % FEW], SHAPES[kinds.index(_measures(part)) % len(SHAPES)])
-        for label, part in parts.items()
-    }
-
-
-def _measures(parts: list[str]) -> str:
-    return "+".join(part.partition(":")[0] for part in parts[1:])
+SATURATED = 0.98
+"""Where most AUROCs are larger, a linear axis says nothing."""
 
 
 def highlighted(board: Board, dataset: str, tier: Tier) -> list[str]:
@@ -85,23 +28,39 @@ def highlighted(board: Board, dataset: str, tier: Tier) -> list[str]:
     return [label for label in dict.fromkeys([board.baseline, *front]) if label in found][:FEW]
 
 
-def points(
-    board: Board, dataset: str, tier: Tier, drawn: dict[str, Style], names: dict[str, str]
-) -> list[dict[str, Any]]:
+def points(board: Board, dataset: str, tier: Tier) -> list[Row]:
     """The rows of a dataset under an attacker, in the order of training."""
-    chosen = highlighted(board, dataset, tier)
-    return [
-        row
-        for defense in board.defenses(dataset)
-        for step in board.checkpoints(dataset)
-        if (row := _point(board.at(board.model_kind, step), dataset, defense, tier, names))
-        for _ in [row.update(colour=drawn[defense].colour, shape=drawn[defense].shape, few=defense in chosen)]
-    ]
+    defenses, names = board.defenses(dataset), board.display_names
+    drawn, chosen, front = styles(defenses), highlighted(board, dataset, tier), standings(board, dataset, tier)
+    rows = []
+    for defense in defenses:
+        base, measures = parts(defense)
+        crowd = {"base": names.get(base, base), "measures": measures or "no measure"} if len(defenses) > FEW else {}
+        style = {"colour": drawn[defense].colour, "shape": drawn[defense].shape, "few": defense in chosen, **crowd}
+        for step in board.checkpoints(dataset):
+            if row := _point(board.at(board.model_kind, step), dataset, defense, tier):
+                rows.append(row | style | ({} if step else _front(front.get(defense))))
+    return rows
 
 
-def _point(board: Board, dataset: str, defense: str, tier: Tier, names: dict[str, str]) -> dict[str, Any] | None:
+def tradeoff_plot(rows: list[Row]) -> str:
+    """The name of the plot that shows these rows best: with a logit axis where most defenses leak nearly everything."""
+    areas = [row["area"] for row in rows if row["end"]]
+    return "logit" if sum(area > SATURATED for area in areas) > len(areas) / 2 else "linear"
+
+
+def _front(standing: Standing | None) -> Row:
+    """Whether a defense is on the Pareto front, and whether it generates."""
+    return {"front": standing.generates} if standing and standing.on_front else {}
+
+
+def _point(board: Board, dataset: str, defense: str, tier: Tier) -> Row | None:
     """One defense at one checkpoint, None where it has no AUROC."""
-    worst, distance = board.worst(dataset, defense, tier), board.spread("fd", dataset, defense)
+    worst, distance, names = (
+        board.worst(dataset, defense, tier),
+        board.spread("fd", dataset, defense),
+        board.display_names,
+    )
     if not worst:
         return None
     area, (low, high), name = worst.auroc.mean, worst.interval, names.get(defense, defense)

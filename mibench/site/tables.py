@@ -15,7 +15,7 @@ from mibench.leaderboard.main_columns import tier_columns
 from mibench.leaderboard.summaries import Spread, mean_interval
 from mibench.leaderboard.text import MISSING, Code, Entry, rate, rates, span
 from mibench.results.folder import UTILITY
-from mibench.site.points import Style
+from mibench.site.styles import Style
 from mibench.site.text import Cell, Shown, Writer, address
 
 __all__ = ["Heat", "cell_table", "defense_table", "heat_table", "rank"]
@@ -63,12 +63,11 @@ def defense_table(board: Board, dataset: str, tier: Tier, writer: Writer, drawn:
         href = address(dataset, row.defense, attack)
         link = Markup('{}&nbsp;<a href="{}">{}</a>{}')
         line[0] = Cell(
-            link.format(glyph(drawn[row.defense]), href, writer.name(row.defense), writer.html(entries[0][1:])),
-            writer.names.get(row.defense, row.defense),
+            link.format(glyph(drawn[row.defense]), href, writer.name(row.defense), writer.html(entries[0][1:]))
         )
         if row.worst:
             name, rest = writer.name(attack), writer.html(entries[ATTACK][1:])
-            line[ATTACK] = Cell(Markup('<a href="{}">{}</a>{}').format(href, name, rest), attack)
+            line[ATTACK] = Cell(Markup('<a href="{}">{}</a>{}').format(href, name, rest))
     return shown
 
 
@@ -122,13 +121,8 @@ def cell_table(board: Board, dataset: str, writer: Writer) -> tuple[Shown, list[
     shown = writer.table(f"All cells of {dataset}", build(CELL_COLUMNS, rows))
     for line, row in zip(shown.rows, rows, strict=True):
         href = address(dataset, row.defense, row.attack)
-        line[0] = _linked(href, writer.name(row.defense), row.defense)
-        line[1] = _linked(href, writer.name(row.attack), row.attack)
+        line[1] = Cell(Markup('<a href="{}">{}</a>').format(href, writer.name(row.attack)))
     return shown, [rank(board, dataset, row.attack) for row in rows]
-
-
-def _linked(href: str, name: Markup, label: str) -> Cell:
-    return Cell(Markup('<a href="{}">{}</a>').format(href, name), label)
 
 
 def _area(row: CellRow) -> Entry:

@@ -18,7 +18,6 @@ __all__ = ["Cell", "Row", "Shown", "Writer", "address", "inline", "markdown", "s
 
 NUMBER = re.compile(r"[−+-]?(?:\d+\.?\d*|\.\d+)")
 
-
 LONGEST = 200
 """Characters of a name that are shown; a pointer shows the rest."""
 
@@ -29,11 +28,11 @@ class Cell:
 
     Attributes:
         html: its content.
-        sort: what its column is sorted by: a number, or the text.
+        sort: what its column is sorted by; None for the number that its text begins with, or the text.
     """
 
     html: Markup
-    sort: str
+    sort: str | None = None
 
 
 Row = list[Cell]
@@ -76,7 +75,7 @@ class Writer:
         """An entry; it is sorted by its first number, or by its text where it begins with a name."""
         text = "".join(piece for piece in entry if not isinstance(piece, Footnote))
         number = None if isinstance(entry[0], Code) else NUMBER.search(text)
-        return Cell(self.html(entry), number[0].replace("−", "-") if number else text)
+        return Cell(self.html(entry), number[0].replace("−", "-") if number and number.start() else None)
 
     def html(self, entry: Entry) -> Markup:
         """An entry, piece by piece; a label is shown by its display name."""
@@ -105,8 +104,8 @@ class Writer:
 
 
 def address(*labels: str) -> str:
-    """The fragment of a cell's address: ``#dataset/defense/attack``, each part as JavaScript's encodeURIComponent has it."""
-    return "#" + "/".join(quote(label, safe="!~*'()") for label in labels)
+    """The fragment of a cell's address, ``#dataset/defense/attack``; JavaScript's decodeURIComponent gives each part back."""
+    return "#" + "/".join(quote(label, safe="!~*'():=,+@") for label in labels)
 
 
 def markdown(text: str) -> Markup:

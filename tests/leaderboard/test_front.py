@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_records import attacked, board_of, metrics, put, sampled, scores
 
-from mibench.leaderboard import markdown, plots
-from mibench.leaderboard.board import Board
+from mibench.leaderboard import markdown
 from mibench.leaderboard.front import standings
 from mibench.leaderboard.summaries import paired_mean
 
@@ -138,40 +135,3 @@ def test_the_interval_of_paired_differences_is_students() -> None:
     half_width = 4.302652730 / 3**0.5  # the quantile at 97.5 % with two degrees of freedom; the sd is 1
     assert found.mean == 2 and found.interval == pytest.approx((2 - half_width, 2 + half_width), abs=1e-8)
     assert paired_mean([1.5, 1.5], 0.95).interval == (1.5, 1.5)
-
-
-def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, plot: Callable[[Board, Path], None]) -> Any:
-    """The figure of a picture."""
-    figures: list[Any] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(plots.plt, "close", figures.append)
-        plot(board_of(folder), folder / "picture.png")
-    plots.plt.close(figures[0])
-    return figures[0]
-
-
-def test_the_picture_draws_the_front(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made(folder, "vp", 0.9, (10, 10, 10))
-    made(folder, "ve", 0.95, (20, 20, 20))
-    made(folder, "hold3", 0.6, (30, 30, 30))
-    made(folder, "zero", 0.5, (90, 90, 90), fraction=0.9)
-    (axis,) = drawn(folder, monkeypatch, plots.plot_tradeoff).axes
-    lines = {line.get_linestyle(): line for line in axis.lines if line.get_color() == "0.6"}
-    assert lines["-"].get_xydata().tolist() == [[10, 0.9], [30, 0.6]]
-    assert lines[":"].get_xydata().tolist() == [[10, 0.9], [30, 0.6], [90, 0.5]]
-    assert axis.get_legend()
-
-
-@pytest.mark.parametrize("plot", [plots.plot_tradeoff, plots.plot_training])
-def test_many_defenses_can_be_told_apart(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, plot: Callable[[Board, Path], None]
-) -> None:
-    names = [f"{letter}{k}" for letter in "abc" for k in range(8)]
-    for k, name in enumerate(names):
-        attacked(folder, name, "loss", 0.9 - k / 100)
-        sampled(folder, name, 0.2, distance=10 + k)
-    figure = drawn(folder, monkeypatch, plot)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == names and not figure.axes[0].get_legend()
-    styles = [(bars[0].get_color(), bars[0].get_marker()) for bars in figure.axes[0].containers]
-    assert len(set(styles)) == len(styles) == len(names)

@@ -4,20 +4,36 @@ const state = { dataset: 0, tier: board.tiers.at(-1), filter: "" };
 const views = new Map();
 const named = (label) => board.names[label] ?? label;
 
-// ── the records of the cells, unpacked when they are first asked for ──
+// ── what is packed, see mibench.site.packing ──
+function unpacked(place) {
+  const bytes = Uint8Array.from(atob(place.textContent), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate")));
+}
+
+function rowsOf({ keys, values, shapes, rows }) {
+  const next = keys.map(() => 0);
+  return rows.map((shape) => {
+    const row = Object.create(null);
+    for (const k of shapes[shape]) {
+      let place = row;
+      for (const name of keys[k].slice(0, -1)) place = place[name] ??= Object.create(null);
+      place[keys[k].at(-1)] = values[k][next[k]++];
+    }
+    return row;
+  });
+}
+
+// The records of the cells, when they are first asked for.
 let unpacking;
 function details() {
   unpacking ??= (async () => {
-    const bytes = Uint8Array.from(atob($("#details").textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const found = await new Response(stream).json();
-    const cells = new Map();
-    for (const one of found.records) {
+    const found = await unpacked($("#details")).json(), cells = new Map();
+    for (const one of rowsOf(found.records)) {
       const { dataset, defense, attack } = one.record.labels;
       const key = [dataset, defense, attack].join("\n");
       cells.set(key, [...(cells.get(key) ?? []), one]);
     }
-    return { cells, others: found.others };
+    return { cells, others: rowsOf(found.others) };
   })();
   return unpacking;
 }
@@ -41,20 +57,23 @@ async function draw(place, name, rows, empty = "Nothing has been measured here y
     place.append(element("p", empty));
     return;
   }
-  const view = new vega.View(vega.parse(board.specs[name]), { renderer: "svg", container: place });
+  const spec = board.specs[name], legends = rows.some((row) => row.base) ? spec.legends : [];
+  const view = new vega.View(vega.parse({ ...spec, legends }), { renderer: "svg", container: place });
   views.set(place, view);
   view.tooltip(showTip);
   view.addEventListener("click", (event, item) => {
     const cell = item?.datum?.cell ?? item?.datum?.datum?.cell;
     if (cell) location.hash = cell;
   });
+  if (legends?.length) view.signal("columns", Math.max(2, Math.floor(place.clientWidth / 130)));
   await view.data("points", rows).runAsync();
   $("svg", place)?.setAttribute("aria-hidden", "true"); // the place itself has a label
 }
 
 // The corners of one ROC as rows; the axes begin at one sample.
 function curve(one, more) {
-  const { members, nonmembers } = one.record.attack, [alarms, hits] = one.roc;
+  const { members, nonmembers } = one.record.attack;
+  const [alarms, hits] = one.roc.map((steps) => { let sum = 0; return steps.map((step) => sum += step); });
   return alarms.map((alarm, k) => ({
     fpr: Math.max(alarm, 1) / nonmembers, tpr: Math.max(hits[k], 1) / members, order: k, line: one.path, ...more,
   }));
@@ -76,11 +95,8 @@ async function drawRoc(points) {
 }
 
 function drawSteps(points) {
-  const shown = points.filter((point) => point.few && point.step);
-  const of = (value, lower, upper) => shown.filter((point) => point[value] !== null).map((point) =>
-    ({ ...point, value: point[value], lower: point[lower] ?? point[value], upper: point[upper] ?? point[value] }));
-  draw($("#steps-area"), "steps", of("area", "low", "high"));
-  draw($("#steps-fd"), "steps", of("fd", "fd_low", "fd_high"));
+  draw($("#steps-area"), "area", points);
+  draw($("#steps-fd"), "fd", points.filter((point) => point.fd !== null));
 }
 
 // ── what is shown ──
@@ -102,8 +118,8 @@ async function update() {
     one.hidden = +one.dataset.dataset !== state.dataset || (one.dataset.tier ?? state.tier) !== state.tier;
   for (const one of all("[data-rank]")) {
     const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const filtered = one.closest(".cells") && !words.every((word) => one.textContent.toLowerCase().includes(word) ||
-      [...one.cells].some((cell) => (cell.dataset.sort ?? "").toLowerCase().includes(word)));
+    const labels = one.closest(".cells") ? all("[title]", one).map((name) => name.title) : [];
+    const filtered = one.closest(".cells") && !words.every((word) => [one.textContent, ...labels].join(" ").toLowerCase().includes(word));
     one.hidden = +one.dataset.rank > rank || Boolean(filtered);
   }
   const rows = all("table.cells tbody tr").filter((row) => !row.closest("[hidden]"));
@@ -210,14 +226,15 @@ async function showCell(hash) {
       ...environment, weights: model.digest ?? null, split: split?.fingerprint ?? null, recipe: cell.recipe ?? null,
     }));
   }
-  const rows = others.filter((row) => row[0] === dataset && row[1] === defense && row[2] === attack);
+  const rows = others.filter((row) => row.dataset === dataset && row.defense === defense && row.attack === attack);
   if (rows.length)
     content.push(...grid("Checkpoints and controls", ["model", "step", "seed", "status", "AUROC", "interval", "FD"], rows.map((row) =>
-      [row[3], row[4] || "end", row[5], row[6], rate(row[7]), row[8] === null ? "–" : span([row[8], row[9]]), row[10] ?? "–"])));
+      [row.model_kind, row.checkpoint || "end", row.seed, row.status, rate(row.calibrated_auroc),
+        row.calibrated_auroc_low === null ? "–" : span([row.calibrated_auroc_low, row.calibrated_auroc_high]), row.fd ?? "–"])));
   for (const { record } of found) {
     const text = element("pre", null, element("code", JSON.stringify(record, null, 1)));
     text.tabIndex = 0;
-    content.push(element("details", null, element("summary", `JSON of seed ${record.cell.seed} (the ranks are in its file)`), text));
+    content.push(element("details", null, element("summary", `JSON of seed ${record.cell.seed}, to six digits (all digits, the ranks and the checksums are in its file)`), text));
   }
   body.replaceChildren(...content);
   all("pre", body).forEach((one) => { one.tabIndex = 0; });
@@ -244,22 +261,20 @@ $("#tier")?.addEventListener("change", (event) => { state.tier = event.target.va
 $("#logit").addEventListener("change", redraw);
 $("#filter").addEventListener("input", (event) => { state.filter = event.target.value; update(); });
 for (const choice of all('input[name="dataset"]'))
-  choice.addEventListener("change", () => { state.dataset = +choice.value; $("#logit").checked = saturated(); redraw(); });
+  choice.addEventListener("change", () => { state.dataset = +choice.value; chooseAxis(); redraw(); });
 
-// Where everything leaks nearly everything, the linear axis says nothing.
-function saturated() {
-  const points = board.points[board.datasets[state.dataset]]?.[state.tier] ?? [];
-  const areas = points.filter((point) => point.end).map((point) => point.area);
-  return areas.length > 0 && areas.filter((area) => area > 0.98).length > areas.length / 2;
+function chooseAxis() {
+  $("#logit").checked = board.logit[board.datasets[state.dataset]]?.[state.tier] ?? false;
 }
 
 async function start() {
+  (0, eval)(await unpacked($("#vega")).text()); // sets window.vega
   const before = history.state ?? {};
   if (before.dataset < board.datasets.length) state.dataset = before.dataset;
   if (board.tiers.includes(before.tier)) state.tier = before.tier;
   if ($("#tier")) $("#tier").value = state.tier;
   all('input[name="dataset"]').forEach((choice, k) => { choice.checked = k === state.dataset; });
-  $("#logit").checked = saturated();
+  chooseAxis();
   for (const table of all("table.defenses")) sortBy(table, 1, true);
   await redraw();
   followHash();

@@ -19,11 +19,12 @@ function isDark() {
 if (history.state?.theme) setTheme(history.state.theme);
 $("#theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
 
-// Sorting: numbers before text, what is missing last.
+// Sorting: numbers before text, what is missing last. A cell is worth what it says it is, else the number it begins with.
 function sortBy(table, column, ascending) {
   const value = (row) => {
-    const text = row.cells[column]?.dataset.sort ?? "";
-    return [text === "–" || text === "" ? 2 : isNaN(text) ? 1 : 0, text];
+    const cell = row.cells[column], text = (cell?.dataset.sort ?? cell?.textContent ?? "").trim().replace("−", "-");
+    const number = parseFloat(text);
+    return text === "–" || text === "" ? [2, text] : isNaN(number) ? [1, text] : [0, number];
   };
   const compare = (a, b) => {
     const [kindA, textA] = value(a), [kindB, textB] = value(b);
