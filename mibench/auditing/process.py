@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -34,7 +35,7 @@ def audit_apart(
     readable, writable = os.pipe()
     with NamedTemporaryFile("w+", prefix="mibench-audit-", suffix=".log", delete=False) as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "mibench.auditing.worker", str(writable)],
+            [sys.executable, "-P", "-m", "mibench.auditing.worker", str(writable), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -45,8 +46,9 @@ def audit_apart(
         ended: dict[str, object] = {}
         try:
             assert child.stdin
-            child.stdin.write(settings.model_dump_json())
-            child.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended already, and its log says why
+                child.stdin.write(settings.model_dump_json())
+                child.stdin.close()
             with os.fdopen(readable, encoding="utf-8") as lines:
                 for message in map(json.loads, lines):
                     if "say" in message:
@@ -55,14 +57,17 @@ def audit_apart(
                         progress(message["stage"], message["done"], message["total"])
                     else:
                         ended = message
+                        break
             child.wait()
         finally:
             child.kill()
             child.wait()
-    if "folder" in ended:
+    if "folder" in ended or ended.get("code") == UsageError.exit_code:
         Path(log.name).unlink(missing_ok=True)
+    if "folder" in ended:
         return Audit.read(Path(str(ended["folder"])))
     if "error" in ended:
-        error = UsageError if ended["code"] == 2 else MibenchError
-        raise error(str(ended["error"]) + (f" (log: {log.name})" if ended["code"] != 2 else ""))
+        if ended["code"] == UsageError.exit_code:
+            raise UsageError(str(ended["error"]))
+        raise MibenchError(f"{ended['error']} (log: {log.name})")
     raise MibenchError(f"the process of the audit ended without a result, with {child.returncode} (log: {log.name})")

@@ -1,7 +1,8 @@
-"""The process of an audit, apart from the one that asks for it: ``python -m mibench.auditing.worker FD``.
+"""The process of an audit, apart from the one that asks for it: ``python -m mibench.auditing.worker FD PARENT``.
 
 It reads its settings as JSON from standard input, and writes a JSON object a line to the pipe with this number: what it says,
-how far it is, and at last the folder of the report or the error. What a model's own code prints does not get in between.
+how far it is, and at last the folder of the report or the error. What a model's own code prints does not get in between. It ends
+with its parent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from mibench.auditing.settings import AuditSettings
 from mibench.errors import MibenchError, one_line
+from mibench.jobs.parent import end_with
 
 __all__ = ["main"]
 
@@ -38,10 +40,10 @@ def main(pipe: int) -> None:
 
         from mibench.auditing.run import run_audit
         from mibench.evaluate import scoring
-        from mibench.evaluate.backends import set_backends
+        from mibench.evaluate.backends import choose_device, set_backends
 
         threads = settings.threads or torch.get_num_threads()
-        set_backends("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
+        set_backends(choose_device(settings.device))
         torch.set_num_threads(threads)
         scoring.BATCH = settings.batch
         send(folder=str(run_audit(settings, lambda line: send(say=line), progress)))
@@ -54,5 +56,5 @@ def main(pipe: int) -> None:
         send(error=one_line(f"{type(error).__name__}: {error}"), code=1)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and end_with(int(sys.argv[2])):
     main(int(sys.argv[1]))

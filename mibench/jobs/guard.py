@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import selectors
@@ -16,6 +15,7 @@ import psutil
 
 from mibench.jobs.joblog import JobLog
 from mibench.jobs.messages import Begin, Ended, JobSpec, Progress, decode, encode
+from mibench.jobs.parent import SUBREAPER, end_with, prctl
 
 __all__ = ["main"]
 
@@ -25,8 +25,6 @@ POLL, POLL_AT_END = 0.1, 0.005
 """Seconds between two looks at the worker: while it runs, and when it has closed its pipes."""
 TRACEBACK_TIME = 0.3
 """Seconds that a worker gets to print where it hangs."""
-SUBREAPER, DEATH_SIGNAL = 36, 1
-"""Options of prctl(2)."""
 
 
 def main(job: JobSpec, pipe: Connection) -> None:
@@ -40,7 +38,7 @@ def main(job: JobSpec, pipe: Connection) -> None:
         pipe: takes the messages for the driver.
     """
     os.setsid()  # Ctrl-C at a terminal is for the driver alone
-    _prctl(SUBREAPER, 1)
+    prctl(SUBREAPER, 1)  # elsewhere than on Linux, processes that left the group of a worker survive it
     output, worker_output = os.pipe()
     messages, worker_messages = os.pipe()
     guard, worker = os.getpid(), os.fork()
@@ -72,8 +70,7 @@ def _become_worker(job: JobSpec, guard: int, output: int, messages: int) -> None
     code = 1
     try:
         os.setsid()
-        _prctl(DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != guard:
+        if not end_with(guard):
             return
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.environ.clear()
@@ -201,12 +198,6 @@ def _kill_all(worker: int) -> None:
         if not left:
             return
         time.sleep(0.02)
-
-
-def _prctl(option: int, value: int) -> None:
-    """Call prctl(2), which only Linux has; elsewhere processes that left the group of a worker survive it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _explain(code: int) -> str:
