@@ -225,9 +225,15 @@ class Speech(FileDataset):
 
 
 class WavReader(FileReader, of=Speech):
-    """Single wavs."""
+    """Single wavs; UsageError for options that concern many."""
 
     dataset: Speech
+
+    def __init__(self, dataset: Speech) -> None:
+        super().__init__(dataset)
+        for name in ("skip_broken", "text"):
+            if getattr(dataset, name) != type(dataset).model_fields[name].default:
+                raise UsageError(f"dataset {dataset.label}: leave out {name}; wavs are read one by one here")
 
     def read(self, data: bytes) -> Tensor:
         """(1, bands, frames), not normalised; of a random stretch the one in the middle."""
