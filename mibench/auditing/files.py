@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Side:
         x: (N, *item) float32, in the units of the model.
         facts: what describes each file.
         spectrum: (N, F), features of each sample as it was read, for ``blind:features=spectrum``; (N, 0) where there are none.
+        there: how many files the folder holds.
     """
 
     path: Path
@@ -46,12 +47,13 @@ class Side:
     x: Tensor
     facts: tuple[dict[str, float], ...]
     spectrum: Tensor
+    there: int
 
     def part(self, rows: Tensor) -> Side:
         """The samples with these indices, (B,)."""
         index = rows.tolist()
         names, digests, facts = (tuple(row[k] for k in index) for row in (self.names, self.digests, self.facts))
-        return Side(self.path, names, digests, self.x[rows], facts, self.spectrum[rows])  # type: ignore[arg-type]
+        return replace(self, names=names, digests=digests, x=self.x[rows], facts=facts, spectrum=self.spectrum[rows])
 
     @property
     def content(self) -> str:
@@ -72,14 +74,16 @@ def read_side(path: Path, reader: FileReader, encode: Encode, limit: int | None,
     Raises:
         UsageError: where there is no such folder, or a file cannot be read.
     """
-    if not path.exists():
-        raise UsageError(f"there is no folder or archive {path}")
-    archive, dataset = open_archive(path), reader.dataset
+    try:
+        archive, dataset = open_archive(path), reader.dataset
+    except MibenchError as error:
+        raise UsageError(str(error)) from None
     names = [name for name in archive.names if dataset.counted(name) is not None]
     if not names:
         raise UsageError(f"{path} holds no file that {dataset.name} reads ({len(archive.names)} other files)")
-    if limit and limit < len(names):
-        names = [names[k * len(names) // limit] for k in range(limit)]
+    there = len(names)
+    if limit:
+        names = [names[k] for k in _spread(there, limit).tolist()]
     rows: dict[str, tuple[str, Tensor, dict[str, float], Tensor]] = {}
     for block in _blocks(archive, names, reader):
         samples = torch.stack([sample for _, _, sample, _ in block])
@@ -89,7 +93,7 @@ def read_side(path: Path, reader: FileReader, encode: Encode, limit: int | None,
         if len(rows) % 1024 == 0:
             say(f"{len(rows)} of {len(names)} files of {path} read")
     digests, samples_of, facts_of, spectra = zip(*(rows[name] for name in names), strict=True)
-    return Side(path, tuple(names), digests, torch.stack(samples_of), facts_of, torch.stack(spectra))
+    return Side(path, tuple(names), digests, torch.stack(samples_of), facts_of, torch.stack(spectra), there)
 
 
 def _blocks(
@@ -219,11 +223,16 @@ class AuditedFiles(Dataset):
         return self._moved
 
     def limited(self, count: int) -> AuditedFiles:
-        """The same with at most so many files of each side."""
-        sides = [side and side.part(torch.arange(min(count, len(side.names)))) for side in self._sides]
+        """The same with at most so many files of each side, spread evenly over their names."""
+        sides = [side and side.part(_spread(len(side.names), count)) for side in self._sides]
         members, nonmembers, reference = sides
         assert members and nonmembers
         return AuditedFiles.of(members, nonmembers, reference, self._reader, self._moved, self._labels)
+
+
+def _spread(there: int, count: int) -> Tensor:
+    """The indices of at most ``count`` of so many files, (count,)."""
+    return torch.arange(min(there, count)) * there // min(there, count)
 
 
 def _shuffled(side: Side, generator: torch.Generator) -> Side:
@@ -246,7 +255,9 @@ def _check(members: Side, nonmembers: Side, reference: Side | None) -> None:
         kept = len(side.names) // share
         if kept - max(1, round(0.2 * kept)) < FEWEST:
             more = ", half of which is the reference" if share == 2 else ""
+            limited = side.there > len(side.names)
+            holds = f"--limit takes {len(side.names)} of {side.there}" if limited else f"holds {len(side.names)}"
             raise UsageError(
-                f"--{what} {side.path} holds {len(side.names)} files{more}; {FEWEST} must be left to evaluate on beside a "
-                f"fifth for calibration: give {63 * share} or more"
+                f"--{what} {side.path} {holds} files{more}; {FEWEST} must be left to evaluate on beside a "
+                f"fifth for calibration: give {'--limit ' if limited else ''}{63 * share} or more"
             )

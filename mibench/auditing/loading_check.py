@@ -43,7 +43,7 @@ class LoadingCheck:
         shifted: the same with those steps told to the network that suit it best on the other half.
         told: such a step for the middle one of the eight, and that one; equal where not most of the eight have moved.
         reversed_channels: the loss with the order of three channels reversed.
-        rescaled: the loss with samples mapped from [−1, 1] to [0, 1] and the other way.
+        rescaled: the loss with samples mapped from [−1, 1] to [0, 1] and the other way, by the option that maps them so.
     """
 
     loss: float
@@ -65,7 +65,7 @@ class LoadingCheck:
         share, text = min(self._changes(), default=(1.0, ""))
         if share < MARGIN:
             return text
-        if self.loss >= self.linear:
+        if not self.loss < self.linear:  # or it is NaN
             return (
                 f"{self._measured()}: the model was not loaded as it was trained, or the files are not like those that it "
                 "was trained on"
@@ -77,13 +77,13 @@ class LoadingCheck:
 
     def _changes(self) -> Iterator[tuple[float, str]]:
         """For each change of the settings that makes the network better than linear: the share of the loss, and what to do."""
-        scale, rescaled = min(self.rescaled.items(), key=lambda item: item[1])
+        option, rescaled = min(self.rescaled.items(), key=lambda item: item[1])
         if (
             rescaled < self.linear <= self.loss
         ):  # a narrower range also lowers the loss of a network that is set up right
             yield (
                 rescaled / self.loss,
-                f"{self._measured()}; with values in {scale} it is {rescaled:.3g}: give --range={scale.strip('[]')}",
+                f"{self._measured()}; with values of another scale it is {rescaled:.3g}: give {option}",
             )
         if self.types:
             own, other = next(iter(self.types)), min(self.types, key=lambda name: self.types[name])
@@ -103,15 +103,16 @@ class LoadingCheck:
             yield (
                 self.shifted / self.own,
                 f"told step {self.told[0]:.0f} in place of {self.told[1]:.0f}, and likewise at other steps, the network's "
-                f"loss falls from {self.own:.3g} to {self.shifted:.3g}: its noise schedule is another one; correct the "
-                "scheduler's config, or name the right one with --scheduler",
+                f"loss falls from {self.own:.3g} to {self.shifted:.3g}: its noise schedule is another one (correct the "
+                "scheduler's config, or name the right one with --scheduler), or in training these files were resized otherwise",
             )
 
 
 @torch.no_grad()
 def check_loading(
-    model: Model, denoiser: GivenDenoiser, members: Tensor, seed: int, conditions: Tensor | None = None
-) -> LoadingCheck:
+    model: Model, denoiser: GivenDenoiser, members: Tensor, seed: int, conditions: Tensor | None = None,
+    move: tuple[float, float] = (0.0, 1.0), images: bool = True,
+) -> LoadingCheck:  # fmt: skip
     """Measure on members at eight steps, spread evenly: on 64, or 16 where the network is large.
 
     Args:
@@ -120,6 +121,8 @@ def check_loading(
         members: (M, *item), as the model sees them.
         seed: of the noise.
         conditions: of the members, (M,), where the model is conditional.
+        move: shift and scale of the members.
+        images: whether they are images, which were read as values in [−1, 1].
     """
     levels, kind = denoiser.levels, denoiser.checkpoint.prediction
     count = 64 if parameters_of(denoiser.network) < LARGE else 16
@@ -134,7 +137,7 @@ def check_loading(
         levels.steps / 4 * np.array(REACH),
     )
     errors: list[Tensor] = []
-    losses: dict[str, list[float]] = {name: [] for name in ("linear", "reversed", "[0,1]", "[-1,1]")}
+    losses: dict[str, list[float]] = {name: [] for name in ("linear", "reversed", "narrower", "wider")}
     types: dict[str, list[tuple[float, float]]] = {name: [] for name in TYPES}
     for step in steps.tolist():
         told = (step + reach).clip(0, levels.steps - 1)
@@ -142,8 +145,8 @@ def check_loading(
         losses["linear"].append(probe.linear(x, step, kind))
         if x.dim() == 4 and x.shape[1] == 3:
             losses["reversed"].append(probe.errors(x.flip(1), step, step).mean().item())
-        losses["[0,1]"].append(probe.errors((x + 1) / 2, step, step).mean().item())
-        losses["[-1,1]"].append(probe.errors(2 * x - 1, step, step).mean().item())
+        losses["narrower"].append(probe.errors((x + 1) / 2, step, step).mean().item())
+        losses["wider"].append(probe.errors(2 * x - 1, step, step).mean().item())
         for name, value in probe.as_types(x, step).items() if kind in TYPES else ():
             types[name].append((value, probe.linear(x, step, name)))
     half = torch.arange(len(x)) % 2 == 0
@@ -159,8 +162,21 @@ def check_loading(
         shifted=float(np.mean([rows[k].item() for rows, k in zip(others, choice, strict=True)])),
         told=(float((steps[middle] + moved).clip(0, levels.steps - 1)), float(steps[middle])),
         reversed_channels=float(np.mean(losses["reversed"])) if losses["reversed"] else None,
-        rescaled={name: float(np.mean(losses[name])) for name in ("[0,1]", "[-1,1]")},
+        rescaled={
+            _option(shift, scale, images): float(np.mean(losses[name]))
+            for name, shift, scale in (
+                ("narrower", move[0] - move[1], 2 * move[1]),
+                ("wider", move[0] + move[1] / 2, move[1] / 2),
+            )
+        },
     )
+
+
+def _option(shift: float, scale: float, images: bool) -> str:
+    """The option that gives samples this shift and scale."""
+    if images:
+        return f"--range={(-1 - shift) / scale:g},{(1 - shift) / scale:g}"
+    return f"--normalisation={shift:.4g},{scale:.4g}"
 
 
 class _Probe:

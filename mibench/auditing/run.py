@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
-
-import torch
 
 from mibench.auditing.denoiser import GivenDenoiser
 from mibench.auditing.files import AuditedFiles, Side, read_side
@@ -18,10 +17,11 @@ from mibench.auditing.loading_check import check_loading
 from mibench.auditing.opened import open_given
 from mibench.auditing.settings import AuditSettings
 from mibench.auditing.summary import Found, summarise
-from mibench.components import Attack
+from mibench.components import Attack, Dataset
 from mibench.data import split
 from mibench.diffusion.model import Cost, Model
 from mibench.errors import UsageError, one_line
+from mibench.evaluate.backends import choose_device
 from mibench.evaluate.measure import measure
 from mibench.evaluate.report import Report
 from mibench.evaluate.trainings import make_models
@@ -59,7 +59,8 @@ def run_audit(settings: AuditSettings, say: Say, progress: Callable[[str, int, i
         UsageError: where the model or the files are not what they should be; nothing was attacked then.
     """
     began = time.monotonic()
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    device = choose_device(settings.device)
+    _check_writable(settings.out)
     registry, store = load(settings.plugins), Store((settings.store or default_root()).absolute())
     attacks, refused = _attacks(registry, settings.attacks)
     given = open_given(settings)
@@ -71,7 +72,8 @@ def run_audit(settings: AuditSettings, say: Say, progress: Callable[[str, int, i
     assert isinstance(denoiser, GivenDenoiser)
     conditions = data.condition_of(data.members) if len(data.conditions) else None
     model.condition_of = data.condition_of
-    loading = check_loading(model, denoiser, data.members, settings.seed, conditions)
+    how = settings.seed, conditions, data.normalisation, files.modality.images
+    loading = check_loading(model, denoiser, data.members, *how)
     loading.refuse()
     say(f"loading check: loss {loading.loss:.3g} on members, {loading.linear:.3g} of the best linear answer")
     found = Found(settings, given, files, data, model, asdict(loading), refused)
@@ -121,11 +123,12 @@ class _Runner:
             self.failures[f"{name} on {stage}"] = one_line(error)
             self.say(f"{name} on {stage} failed: {one_line(error)}")
 
+        clock = _Clock(stage, len(cells), self.say, self.progress)
         report = Report(
-            begin=lambda index: None,
+            begin=clock.begin,
             done=records.__setitem__,
             failed=fail,
-            progress=self._progress(stage, len(cells)),
+            progress=clock.progress,
             say=lambda text: None,
         )
         if model is None and not self.store.has("models", cells[0].model_key):
@@ -135,17 +138,45 @@ class _Runner:
         measure(cells, self.store, self.device, report, model)
         return [records[index] for index in sorted(records)]
 
-    def _progress(self, stage: str, attacks: int) -> Callable[[int, int], None]:
-        """Passes progress on; after all attacks have scored the first batch, it says how long all of it takes."""
-        began = time.monotonic()
 
-        def progress(done: int, total: int) -> None:
-            if done == attacks and total > 2 * attacks:
-                seconds = (time.monotonic() - began) * total / done
-                self.say(f"scoring {stage} takes about {seconds:.0f} s in all ({total // attacks} batches)")
-            self.progress(stage, done, total)
+class _Clock:
+    """Passes progress on, and says how much longer it takes once all attacks have scored a batch.
 
-        return progress
+    What attacks learn before, and what an earlier run has scored, does not count.
+    """
+
+    def __init__(self, stage: str, attacks: int, say: Say, progress: Callable[[str, int, int], None]) -> None:
+        self._stage, self._attacks, self._say, self._pass_on = stage, attacks, say, progress
+        self._latest, self._began, self._first, self._said = 0.0, 0.0, 0, False
+
+    def begin(self, index: int) -> None:
+        """Work on an attack begins."""
+        self._latest = time.monotonic()
+
+    def progress(self, done: int, total: int) -> None:
+        """So many steps of all are done."""
+        if not self._began:
+            self._began, self._first = self._latest, done - 1
+        scored, left = done - self._first, total - done
+        if not self._said and scored >= self._attacks and left >= self._attacks:
+            self._said = True
+            seconds = (time.monotonic() - self._began) / scored * left
+            self._say(f"scoring {self._stage} takes about {_duration(seconds)} more ({left // self._attacks} batches)")
+        self._pass_on(self._stage, done, total)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _check_writable(out: Path) -> None:
+    """UsageError where the report could not be written; said before hours of scoring, and not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}; choose another folder") from None
 
 
 def _attack(registry: Registry, name: str) -> Attack:
@@ -178,6 +209,8 @@ def _attacks(registry: Registry, names: Sequence[str]) -> tuple[list[Attack], di
 def _files(registry: Registry, settings: AuditSettings, given: Given, say: Say) -> AuditedFiles:
     """The files of all sides, as the model takes them."""
     dataset = _reading(registry, settings.data, given.checkpoint.shape)
+    if settings.range and not dataset.modality.images:
+        raise UsageError(f"--range is of images; of {settings.data} give --normalisation, or neither")
     reader = FileReader.known[type(dataset)](dataset)
 
     def read(path: Path) -> Side:
@@ -203,9 +236,13 @@ def _reading(registry: Registry, text: str, shape: tuple[int, ...]) -> FileDatas
         known = ", ".join(sorted(one.name for one in FileReader.known))
         raise UsageError(f"--data {text!r}: files are read as {known}")
     given: dict[str, Any] = options(tail, f"--data {text}") if tail else {}
+    if wrong := [option for option in given if option in ("path", *Dataset.model_fields)]:
+        raise UsageError(f"--data {text}: leave out {wrong[0]}; --members, --nonmembers and --reference name the files")
     modality: Modality = cls.modality
     if modality.images:
         if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
-            raise UsageError(f"the model takes samples of shape {shape}; images are square, of 1 or 3 channels")
+            raise UsageError(
+                f"the model takes samples of shape {shape}; images are square, of 1 or 3 channels (for wavs give --data speech)"
+            )
         given = {"channels": shape[0], "size": shape[1]} | given
     return validated(cls, given, f"--data {text}")

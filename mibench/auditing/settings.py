@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mibench.kinds import Device
 
@@ -43,6 +43,14 @@ class AuditSettings(BaseModel):
     store: Path | None = Field(None, description="folder of scores")
     plugins: tuple[Path, ...] = Field((), description="loose plugin files")
 
+    @field_validator("members", "nonmembers", "reference", "scheduler", "out", "store")
+    @classmethod
+    def _at_home(cls, given: Path | None) -> Path | None:
+        try:
+            return given and given.expanduser()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
+
     @field_validator("range")
     @classmethod
     def _rises(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -56,6 +64,12 @@ class AuditSettings(BaseModel):
         if given and not given[1] > 0:
             raise ValueError("the scale must be above 0")
         return given
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AuditSettings:
+        if self.range and self.normalisation:
+            raise ValueError("--range and --normalisation say the same; give one of the two")
+        return self
 
     @property
     def moved(self) -> tuple[float, float] | None:

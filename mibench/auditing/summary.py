@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,8 @@ def summarise(found: Found, store: Store, say: Callable[[str], None], seconds: f
         reasons = [*found.failures.values(), *(record.reason or "" for record in found.records)]
         raise MibenchError(f"no attack could be run: {reasons[0] if reasons else 'none was left'}")
     out = found.settings.out.absolute()
+    if (out / "audit.json").is_file():  # an older audit, whose records are none of this one
+        shutil.rmtree(out / "records", ignore_errors=True)
     for record in [*found.blind, *found.records, *(r for records in found.controls.values() for r in records)]:
         facts = record.cell
         write_record(out / "records" / record_path(record.labels, facts.seed, facts.model, facts.checkpoint), record)
@@ -184,6 +187,11 @@ def _warnings(found: Found, attacks: list[AttackRow]) -> Iterator[str]:
             f"{data.near_duplicates} of {len(data.nonmembers)} non-members equal a member, or nearly; no attack can tell "
             "these apart"
         )
+    for what, side in zip(("members", "non-members", "reference"), found.sides(), strict=True):
+        if copies := len(side.digests) - len(set(side.digests)):
+            yield (
+                f"{copies} of {len(side.digests)} {what} are copies of another; intervals take them for files of their own"
+            )
     for name, reason in found.failures.items():
         yield f"{name} failed: {reason}"
     for row in attacks:

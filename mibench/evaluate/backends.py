@@ -6,7 +6,24 @@ import os
 
 import torch
 
-__all__ = ["set_backends"]
+from mibench.errors import UsageError
+from mibench.kinds import Device
+
+__all__ = ["choose_device", "set_backends"]
+
+
+def choose_device(wanted: Device) -> str:
+    """The device of a job, "cuda" or "cpu": CUDA where torch can use it, unless the CPU is wanted.
+
+    Raises:
+        UsageError: where CUDA is wanted and torch cannot use it.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto")
+    return "cuda" if available else "cpu"
 
 
 def set_backends(device: str, tf32: bool = False) -> None:

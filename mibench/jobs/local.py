@@ -88,16 +88,9 @@ class Local:
 
     def choose_device(self, wanted: Device) -> str:
         """CUDA where torch can use it, unless the CPU is wanted; see ``Engine``."""
-        if wanted == "cpu":
-            return "cpu"
-        import torch
+        from mibench.evaluate.backends import choose_device
 
-        available = torch.cuda.is_available()
-        if wanted == "cuda" and not available:
-            raise UsageError(
-                "--device cuda: this machine has no CUDA device that torch can use; take --device cpu or auto"
-            )
-        return "cuda" if available else "cpu"
+        return choose_device(wanted)
 
     def has_room(self, memory: int) -> bool:
         """Whether a worker is idle and memory suffices for one more job; the first job always starts."""

@@ -1,20 +1,33 @@
 """The audit as a whole: what it refuses before any attack, what its headline says, and what it writes."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from digit_models import save
 from PIL import Image, ImageFilter
 
 import mibench
+from mibench.auditing.opened import open_given
 from mibench.auditing.result import Audit
-from mibench.auditing.run import run_audit
+from mibench.auditing.run import _Clock, run_audit
 from mibench.auditing.settings import AuditSettings
 from mibench.errors import MibenchError, UsageError
+
+
+def until(true, seconds=60):
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -124,6 +137,13 @@ def _few(digits, tmp_path):
     return {"members": tmp_path / "few"}
 
 
+def _made(path, network):
+    name = path / f"made-{len(list(path.iterdir()))}.py"
+    last = f"def other():\n    return mibench.Checkpoint({network}, levels('linear'), 'epsilon', (1, 8, 8))\n"
+    name.write_text((path / "model.py").read_text() + last)
+    return f"{name}:other"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -140,6 +160,14 @@ def _few(digits, tmp_path):
         (lambda digits, path: {"model": str(path / "gone")}, "there is no folder"),
         (lambda digits, path: {"model": str(path / "model.py:built")}, "no function 'built'; it has .*make"),
         (lambda digits, path: {"model": str(path / "model.py:levels")}, "levels fails: TypeError"),
+        (lambda digits, path: {"data": "images:path=x"}, "leave out path; --members"),
+        (lambda digits, path: {"out": path / "model.py" / "x"}, "--out .* cannot be written"),
+        (
+            lambda digits, path: {"model": _made(path, "nn.Conv2d(3, 3, 1)")},
+            r"fails on a sample of shape \(1, 1, 8, 8\)",
+        ),
+        (lambda digits, path: {"model": _made(path, "lambda x, t: x[:, :, 1:]")}, r"with \(1, 1, 7, 8\)"),
+        (lambda digits, path: {"model": _made(path, "lambda x, t: x * np.nan")}, "the loss on the members is nan"),
     ],
 )
 def test_what_cannot_be_audited_is_refused_in_one_line(audit, optimal, digits, tmp_path, options, said):
@@ -162,6 +190,7 @@ def test_a_damaged_file_is_named(audit, optimal, pictures, tmp_path):
         (["--range", "1"], "--range '1': give two numbers such as 0,1"),
         (["--range", "1,0"], "--range: the value of black must be below"),
         (["--limit", "0"], "--limit: must be at least 1"),
+        (["--range", "0,1", "--normalisation", "0,1"], "give one of the two"),
     ],
 )
 def test_wrong_options_are_named_as_on_the_command_line(cli, flags, said):
@@ -188,6 +217,25 @@ def test_the_command_and_the_function_run_in_a_process_of_their_own(optimal, dig
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it next says something")
+def test_the_process_of_an_audit_ends_with_the_command(optimal, digits, tmp_path, number):
+    model = optimal()
+    (tmp_path / "model.py").write_text(
+        (tmp_path / "model.py").read_text()
+        + "\ndef hangs():\n    import os, time\n    Path('worker').write_text(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    flags = [f"--members={digits / 'grey' / 'members'}", f"--nonmembers={digits / 'grey' / 'others'}"]
+    command = [sys.executable, "-m", "mibench", "audit", model.replace(":make", ":hangs"), *flags]
+    driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "worker").exists() and (tmp_path / "worker").read_text())
+    worker = psutil.Process(int((tmp_path / "worker").read_text()))
+    driver.send_signal(number)
+    assert driver.wait(10) == -number
+    worker.wait(10)
+
+
+@pytest.mark.slow
 def test_nothing_is_asked_of_a_network(tmp_path, digits, audit, monkeypatch):
     from test_levels import tiny
 
@@ -204,3 +252,27 @@ def test_nothing_is_asked_of_a_network(tmp_path, digits, audit, monkeypatch):
 def test_help_needs_no_torch():
     code = "import sys; from mibench.cli import main; main(['audit', '--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_weights_that_a_function_holds_count(optimal, tmp_path):
+    optimal()
+    model = _made(tmp_path, "lambda x, t: x * float(Path(__file__).with_name('weights').read_text())")
+    settings = AuditSettings(model=model, members=tmp_path, nonmembers=tmp_path)
+    digests = set()
+    for weight in ("0.5", "0.6", "0.5"):
+        (tmp_path / "weights").write_text(weight)
+        digests.add(open_given(settings).spec()["options"]["model"])
+    assert len(digests) == 2
+
+
+def test_the_time_left_is_told_after_the_first_batch_that_is_scored(monkeypatch):
+    now, said = [0.0], []
+    monkeypatch.setattr("mibench.auditing.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = _Clock("the model", 2, said.append, lambda *done: None)
+    clock.begin(0)
+    now[0] = 100.0  # what attacks learn before does not count, nor the batches that an earlier run has scored
+    for done in range(7, 13):
+        clock.begin(done % 2)
+        now[0] += 5
+        clock.progress(done, 20)
+    assert said == ["scoring the model takes about 60 s more (6 batches)"]
