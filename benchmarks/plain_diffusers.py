@@ -1,8 +1,8 @@
 """Checkpoints made by plain diffusers code, audited: python benchmarks/plain_diffusers.py [NAME …] [--images ZIP] [--out DIR].
 
-Five small U-Nets memorise 64 images; a sixth sees 1500 digits once. Each is audited by the attacks loss, SecMI and PIA: the former
-with 64 members against 256 others, where each attack should reach .95; the latter with 300 against 297, where none should leave
-[.42, .58] (which with 64 members 11 % of attacks would by chance). Minutes each on one thread; what is trained already is only
+Five small U-Nets memorise 64 images; a sixth sees 1500 digits once. Each is audited by the attacks loss, SecMI and PIA: the
+former with 64 members against 256 others, where each attack should reach .95; the latter with 300 against 297, where none should
+leave [.42, .58], as 11 % of attacks would by chance with 64. Minutes each on one thread; what is trained already is only
 audited. The model of CIFAR needs an archive of its images.
 """
 
