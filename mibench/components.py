@@ -161,8 +161,9 @@ class Dataset(Component):
             generator: as the one that ``fixed_split`` is given, or, where that answers None, ``pool``.
 
         Returns:
-            The condition of each sample, (N, *item), in the order of ``fixed_split`` or of ``pool``; and conditions under which
-            samples are generated, (R, *item).
+            The condition of each sample, in the order of ``fixed_split`` or of ``pool``: of an item's shape, (N, *item), or a
+            vector such as a class as 0s and a 1, (N, F), which is now and then left out in training; and conditions under
+            which samples are generated, likewise.
         """
         return None
 

@@ -31,8 +31,9 @@ class Split:
         notes: the dataset's warnings, such as files that were left out.
         canaries: (C, *item), outliers for an audit; (0,) without.
         included: (C,) bool, which of them are trained on beside the members.
-        conditions: (M + N + R, *item), what a network is given beside members, non-members and reference; (0,) without.
-        prompts: (P, *item), conditions under which samples are generated; (0,) without.
+        conditions: what a network is given beside members, non-members and reference, (M + N + R, *item), or (M + N + R, F) of
+            vectors; (0,) without.
+        prompts: conditions under which samples are generated, (P, *item) or (P, F); (0,) without.
     """
 
     members: Tensor

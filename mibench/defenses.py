@@ -105,13 +105,13 @@ class Defense(Component):
             recipe: gives the network's size.
             device: where the model lives.
             seed: of the initial weights.
-            conditions: (M, *item), of the members; None for data without.
+            conditions: of the members, (M, *shape) or vectors (M, F); None for data without.
         """
         import torch
 
         from mibench.diffusion.denoisers import parameterisations
         from mibench.diffusion.model import Model
-        from mibench.diffusion.networks import Conditioned
+        from mibench.diffusion.networks import with_conditions
 
         process, parameterisation = self.process(), parameterisations[self.parameterisation]
         with torch.random.fork_rng(devices=[]):
@@ -120,7 +120,8 @@ class Defense(Component):
             if conditions is None:
                 network = self.network(blocks, shape, recipe)
             else:
-                network = Conditioned(self.network(blocks + 1, shape, recipe), conditions)
+                network = self.network(blocks + 1, shape, recipe)
+                network = with_conditions(network, conditions, shape, recipe.drop_condition)
         denoiser = parameterisation(network, data_variance).to(device)
         if torch.device(device).type == "cuda":
             denoiser = denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -60,6 +60,14 @@ class Recipe(BaseModel):
         exclude_if=lambda rate: rate == 0,
         description="decoupled weight decay (AdamW, arXiv 1711.05101): each step takes learning rate × this × weight away",
     )
+    drop_condition: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        exclude_if=lambda rate: rate == 0.1,
+        description="of data by class: how often a step is not told the class of a sample (arXiv 2207.12598), so that the model "
+        "also answers under none",
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
         exclude_if=lambda name: name == "fp32",

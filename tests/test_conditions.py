@@ -8,17 +8,25 @@ import torch
 from benches import cell, made
 from torch import nn
 
-from mibench import POINTS, Dataset, MibenchError
+import mibench
+from mibench import POINTS, Dataset, MibenchError, UsageError
 from mibench.data import completed, completed_split, split
 from mibench.diffusion import model as model_module
+from mibench.diffusion.guidance import guided
+from mibench.diffusion.model import Cost
 from mibench.diffusion.networks import Conditioned, conditioned
+from mibench.diffusion.sampling import sample
 from mibench.diffusion.stacked import can_stack
 from mibench.diffusion.training import train
+from mibench.errors import NotApplicable
 from mibench.names import build
 from mibench.plugins import load
 from mibench.recipe import Recipe
+from mibench.results.record import read_record
 from mibench.results.store import Store
+from mibench.suite.cells import Utility
 from mibench_attacks.pia import PIA
+from mibench_datasets import Digits, DigitsByClass
 from mibench_defenses import HOLD, VP
 
 from mibench.context import Context  # isort: skip
@@ -156,3 +164,78 @@ def test_a_mel_reverts_to_its_mean_as_in_grad_tts():
     ours = mean + kernel.mean_coef[:, 0, None] * (x - mean)
     torch.testing.assert_close(ours, (1 - decay)[:, None] * mean + decay[:, None] * x, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(kernel.factor[:, 0, 0].square(), 1 - decay**2, rtol=1e-6, atol=1e-9)
+
+
+def of_classes(recipe):
+    """Digits 0 to 9 as single numbers with a class each, and a model that learns them."""
+    data = split(DigitsByClass(members=60, nonmembers=60, reference=60), 0)
+    model = VP().build_model(data.shape, data.data_variance, recipe, conditions=data.condition_of(data.members))
+    model.condition_of = data.condition_of
+    model.denoiser.eval()
+    return data, model
+
+
+def test_classes_stand_beside_their_digits_and_change_nothing_else():
+    data, bare = split(DigitsByClass(), 3), split(Digits(), 3)
+    assert torch.equal(data.members, bare.members) and torch.equal(data.reference, bare.reference)
+    known = {image.tobytes(): int(kind) for image, kind in zip(*digits_as_read(), strict=True)}
+    told = data.condition_of(data.nonmembers).argmax(1).tolist()
+    assert told == [known[image.numpy().tobytes()] for image in data.nonmembers]
+    assert data.prompts.shape == (1797, 10) and (data.conditions.sum(1) == 1).all()
+    with pytest.raises(UsageError, match="canaries have no class"):
+        build(load(), "dataset", "digits-by-class:canaries=20")
+
+
+def digits_as_read():
+    from sklearn.datasets import load_digits
+
+    read = load_digits()
+    return (read.images / 8 - 1).astype("float32")[:, None], read.target
+
+
+def test_conditions_are_left_out_as_often_as_the_recipe_says_and_only_in_training():
+    _, model = of_classes(Recipe(width=16, depth=1, drop_condition=0.25))
+    network, seen = conditioned(model.denoiser), []
+    network.network.register_forward_hook(lambda module, given, answer: seen.append(given[0][:, 1]))
+    with torch.no_grad():
+        network.empty.fill_(7.0)
+        network.current = torch.eye(10)[torch.arange(4000) % 10]
+        for training in (True, False):
+            network.train(training)
+            network(torch.zeros(4000, 1, 1, 8, 8), torch.zeros(4000))
+    left_out = [(block == 7).flatten(1).all(1) for block in seen]
+    assert 0.22 < left_out[0].float().mean() < 0.28 and not left_out[1].any()
+    kept = ~left_out[0]
+    torch.testing.assert_close(seen[0][kept], network.blocks.detach()[network.current.argmax(1)][kept])
+    assert not of_classes(Recipe(width=16, depth=1, drop_condition=0))[1].has_empty
+    assert "drop_condition" not in Recipe().model_dump() and "guidance" not in Utility().model_dump()
+
+
+def test_guidance_is_between_and_beyond_two_answers_and_costs_both():
+    data, model = of_classes(Recipe(width=16, depth=1))
+    u, t = torch.randn(5, *model.state_shape).double(), 0.3
+    kinds = data.prompts[:5]
+    with torch.no_grad():
+        model.under(kinds)
+        own = model.eps(u, t)
+        model.under_none(5)
+        empty = model.eps(u, t)
+        model.under(kinds)
+        answers = {scale: guided(model, scale).eps(u, t) for scale in (0, 1, 3)}
+        torch.testing.assert_close(answers[3], empty + 3 * (own - empty))
+        assert torch.equal(answers[0], empty) and torch.equal(answers[1], own)
+        model.cost = Cost()
+        chance = torch.Generator()
+        drawn = [sample(model, 5, chance.manual_seed(0), 4, guidance=scale) for scale in (1.0, 2.0)]
+    assert model.cost.forwards == 5 * 4 * 3 and not torch.allclose(*drawn)
+    with pytest.raises(NotApplicable, match="is not conditional"):
+        sample(VP().build_model((3,), 1.0, RECIPE), 5, chance, guidance=2.0)
+
+
+@pytest.mark.slow
+def test_clid_works_on_digits_by_class(tmp_path):
+    options = {"recipe": "steps=1200,batch=32,width=128,drop_condition=0.3", "utility": "samples=100,guidance=2"}
+    record = mibench.run("vp", "clid:draws=4", "digits-by-class:members=60", store=tmp_path, **options)
+    assert record.attack.calibrated.auroc.value > 0.6
+    sampled = read_record(next((tmp_path / "records").rglob("utility*.json")))
+    assert sampled.utility.n == 100 and sampled.cost.forwards == 2 * 50

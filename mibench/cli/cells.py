@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CELL_FLAGS", "extended_suite", "suite_of_flags"]
 
-CELL_FLAGS = ("dataset", "seed", "model", "recipe", "samples")
+CELL_FLAGS = ("dataset", "seed", "model", "recipe", "samples", "guidance")
 """The flags that say how cells are made, as a suite does."""
 
 
@@ -39,8 +39,9 @@ def suite_of_flags(args: argparse.Namespace) -> Suite:
     defenses, attacks = _listed(args.defense), _listed(args.attack)
     if not defenses or not attacks:
         raise UsageError("give a suite, or --defense and --attack (see `mibench ls`)")
-    utility = {} if args.samples is None else {"samples": args.samples}
-    validated(Utility, utility, "run", {"samples": "--samples"})
+    given = {name: getattr(args, name) for name in ("samples", "guidance")}
+    utility = {name: value for name, value in given.items() if value is not None}
+    validated(Utility, utility, "run", {name: f"--{name}" for name in given})
     return loose_suite(
         _listed(args.dataset) or ["digits"],
         defenses,

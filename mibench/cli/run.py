@@ -52,6 +52,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, metavar="N", help="generated samples that measure utility (default: 1000)"
     )
     parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="S",
+        help="scale of classifier-free guidance with which they are drawn, of models that know classes (default: 1, none)",
+    )
+    parser.add_argument(
         "--again",
         action="store_true",
         help="compute those cells anew whose dataset, defense or attack has other code than when their records were made",

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from mibench.errors import MibenchError
 from mibench.recipe import Recipe
 
-__all__ = ["EMPTY", "MLP", "Conditioned", "ReluMLP", "TakesConditions", "build", "conditioned"]
+__all__ = [
+    "EMPTY",
+    "MLP",
+    "Conditioned",
+    "ReluMLP",
+    "TakesConditions",
+    "Told",
+    "build",
+    "conditioned",
+    "with_conditions",
+]
 
 EMPTY = -1.0
 """Every number of the empty condition."""
@@ -121,6 +131,11 @@ class TakesConditions(nn.Module):
             )
         return self.current
 
+    @staticmethod
+    def is_empty(conditions: Tensor) -> Tensor:
+        """Which of (B, *item) conditions are the empty one, (B,)."""
+        return conditions.reshape(len(conditions), -1)[:, 0] == EMPTY
+
 
 class Conditioned(TakesConditions):
     """A network that is given a condition as one block more, scaled to mean 0 and variance 1.
@@ -146,6 +161,62 @@ class Conditioned(TakesConditions):
         block = (self.given(len(blocks))[:, None].to(blocks) - self.shift) / self.scale
         answer: Tensor = self.network(torch.cat([blocks, block], 1), log_snr)
         return answer
+
+
+class Told(TakesConditions):
+    """A network that is given a vector, such as a class as 0s and a 1, as one block more: a linear map of it, learnt with it.
+
+    In training each condition is left out with a probability, and a block of its own takes its place: so the same network
+    learns to answer under the empty condition (2207.12598, algorithm 1). In PyTorch's terms that is dropout: it draws from the
+    global generator, which a training seeds anew for each step.
+
+    Args:
+        network: maps (B, blocks + 1, *item) and log-SNR (B,) to (B, *item).
+        conditions: (M, F), of the members.
+        shape: of an item.
+        left_out: the probability; with 0 there is no empty condition.
+    """
+
+    stackable = False
+
+    def __init__(self, network: nn.Module, conditions: Tensor, shape: tuple[int, ...], left_out: float) -> None:
+        super().__init__()
+        self.network, self.has_empty, self.leave_out = network, left_out > 0, LeaveOut(left_out)
+        self.blocks = nn.Parameter(torch.randn(conditions.shape[1], *shape))
+        self.empty = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("members", conditions, persistent=False)
+
+    def forward(self, blocks: Tensor, log_snr: Tensor) -> Tensor:
+        """(B, blocks, *item) and (B,) → (B, *item)."""
+        given = self.given(len(blocks)).to(blocks)
+        left_out = self.is_empty(given) | self.leave_out(torch.ones_like(log_snr)).eq(0)
+        given = given if given.dim() > 1 else given[:, None].expand(-1, len(self.blocks))
+        block = torch.tensordot(given, self.blocks, 1)
+        block = torch.where(left_out.view(-1, *[1] * self.empty.dim()), self.empty, block)
+        answer: Tensor = self.network(torch.cat([blocks, block[:, None]], 1), log_snr)
+        return answer
+
+
+class LeaveOut(nn.modules.dropout._DropoutNd):
+    """Dropout of whole conditions; no ``nn.Dropout``, of which the measure ``dropout`` sets the share."""
+
+    def forward(self, kept: Tensor) -> Tensor:
+        """(B,) ones, in training some of them as 0."""
+        return nn.functional.dropout(kept, self.p, self.training)
+
+
+def with_conditions(network: nn.Module, conditions: Tensor, shape: tuple[int, ...], left_out: float) -> nn.Module:
+    """A network of one block more under conditions (M, *item), of the members: of an item's shape, or vectors (M, F).
+
+    Args:
+        network: maps (B, blocks + 1, *item) and log-SNR (B,) to (B, *item).
+        conditions: see above.
+        shape: of an item.
+        left_out: the probability with which a vector is left out in training.
+    """
+    if conditions.shape[1:] == shape:
+        return Conditioned(network, conditions)
+    return Told(network, conditions, shape, left_out)
 
 
 def conditioned(network: object) -> TakesConditions | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mibench.diffusion.exact import exact
+from mibench.diffusion.guidance import guided
 from mibench.diffusion.model import Model
 from mibench.diffusion.process import LinearSDE
 from mibench.errors import Diverged
@@ -166,6 +167,7 @@ def sample(
     evaluations: int = 50,
     method: Method = "multistep",
     grid: Grid = "quadratic",
+    guidance: float = 1.0,
 ) -> Tensor:
     """Draw data from a model, beginning with the prior at the horizon.
 
@@ -176,14 +178,16 @@ def sample(
         evaluations: network evaluations per sample.
         method: the integrator, see ``integrate``.
         grid: how the times lie between horizon and t_min.
+        guidance: the scale of classifier-free guidance, see ``mibench.diffusion.guidance``; 1 for none.
 
     Returns:
         (count, *item), float64: the estimate of q_0 at t_min.
 
     Raises:
         Diverged: naming time and sample, where a state leaves the finite numbers.
+        NotApplicable: where guidance is asked for and the model knows no empty condition.
     """
-    process = model.process
+    process, model = model.process, model if guidance == 1 else guided(model, guidance)
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(model.device, non_blocking=True)

@@ -55,13 +55,15 @@ def utility_metrics(
 
     Raises:
         Diverged: where the sampler leaves the finite numbers.
+        NotApplicable: where guidance was asked for and the model knows no empty condition.
         MibenchError: where Inception weights were asked for and cannot be had.
     """
     how, n = cell.utility, cell.utility.samples
     prompts = data.draw_prompts(n, generator(cell.seed, "prompts")) if len(data.prompts) else torch.empty(0)
     if model.is_conditional:
         model.under(prompts)
-    drawn = sample(model, n, generator(cell.seed, "samples"), how.evaluations, how.method, how.grid).float().cpu()
+    chance = generator(cell.seed, "samples")
+    drawn = sample(model, n, chance, how.evaluations, how.method, how.grid, how.guidance).float().cpu()
     drawn, data = completed(cell.dataset, data, drawn, prompts), completed_split(cell.dataset, data)
     digest = store.save("samples", key, {"samples": drawn}, {"spec": cell.spec()})["digest"]
     data, drawn = on_one_scale(cell.dataset, data, drawn)

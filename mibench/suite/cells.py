@@ -28,6 +28,15 @@ class Utility(BaseModel):
     evaluations: int = Field(50, ge=2, le=100_000, description="network evaluations per sample")
     method: Method = Field("multistep", description="the sampler")
     grid: Grid = Field("quadratic", description="how the sampler's times lie between the horizon and t_min")
+    guidance: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        exclude_if=lambda scale: scale == 1,
+        description="scale s of classifier-free guidance, ε_∅ + s (ε_c − ε_∅) (arXiv 2207.12598), of conditional models; other "
+        "than 1 it takes two evaluations for one",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 
 from mibench import MibenchError, UsageError
 from mibench.data import split
-from mibench_datasets import Cifar10
+from mibench_datasets import Cifar10, Cifar10ByClass
 from mibench_datasets.images import unscaled
 
 ENOUGH = {"members": 10, "nonmembers": 10, "reference": 10}
@@ -29,7 +29,9 @@ def published(tmp_path, monkeypatch):
     sums, parts = {}, []
     for k, (name, _) in enumerate(CIFAR10.train_list + CIFAR10.test_list):
         parts.append(np.random.default_rng(k).integers(0, 256, (20, 3072), dtype=np.uint8))
-        (batches / name).write_bytes(pickle.dumps({"data": parts[-1], "labels": [0] * 20}))
+        (batches / name).write_bytes(
+            pickle.dumps({"data": parts[-1], "labels": [(3 * k + row) % 10 for row in range(20)]})
+        )
     (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat"]}))
     (batches / "readme.html").write_bytes(b"")
     for file in batches.iterdir():
@@ -52,6 +54,19 @@ def test_the_published_layout(published):
     (root / "cifar-10-batches-py" / "readme.html").write_bytes(b"else")
     assert Cifar10(path=str(root), **ENOUGH).spec() == spec and str(root) not in str(spec)
     assert set(spec["options"]) == {"members", "nonmembers", "reference", "split", "content"}
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_classes_are_those_of_the_images(published, tmp_path, fixed):
+    root, pixels = published
+    np.savez(tmp_path / "half.npz", mia_train_idxs=np.arange(5, 40), mia_eval_idxs=np.arange(40, 90))
+    given = {"split": str(tmp_path / "half.npz"), "reference": 25} if fixed else ENOUGH
+    data = split(Cifar10ByClass(path=str(root), **given), 1)
+    known = {row.tobytes(): (3 * (k // 20) + k % 20) % 10 for k, row in enumerate(pixels)}
+    for part in (data.members, data.nonmembers, data.reference):
+        told = data.condition_of(part)
+        assert told.argmax(1).tolist() == [known[row.numpy().tobytes()] for row in unscaled(part)]
+    assert told.shape[1] == 10 and torch.equal(data.members, split(Cifar10(path=str(root), **given), 1).members)
 
 
 class Calls:

@@ -12,7 +12,7 @@ from mibench import MibenchError, UsageError
 from mibench.data import split
 from mibench.results.record import read_record
 from mibench.results.store import Store
-from mibench_datasets import Images
+from mibench_datasets import Images, ImagesByFolder
 from mibench_datasets.images import decoded, scaled, unscaled
 
 Image = pytest.importorskip("PIL.Image")
@@ -63,6 +63,17 @@ def test_as_many_are_drawn_as_are_needed(tmp_path):
     assert len(torch.cat([first.members, first.nonmembers, first.reference]).flatten(1).unique(dim=0)) == 30
     with pytest.raises(UsageError, match=r"members \+ nonmembers \+ reference = 70, but it holds 60"):
         split(Images(path=str(tmp_path), size=8, members=50, nonmembers=10, reference=10), 0)
+
+
+def test_folders_are_classes(tmp_path):
+    dataset = ImagesByFolder(path=str(folder_of(tmp_path, pictures(40))), size=16, **ENOUGH)
+    data = split(dataset, 0)
+    known = {decoded(image, 16, 3).tobytes(): name.startswith("dogs") for name, image in pictures(40).items()}
+    told = data.condition_of(data.nonmembers)
+    assert told.argmax(1).tolist() == [known[row.numpy().tobytes()] for row in unscaled(data.nonmembers)]
+    assert told.shape == (10, 2) and 0 < told[:, 0].sum() < 10
+    with pytest.raises(MibenchError, match="all images lie in one folder"):
+        ImagesByFolder(path=str(tmp_path / "cats"), size=16, **ENOUGH).classes(torch.Generator())
 
 
 RGBA = np.dstack([COLOUR, np.where(np.arange(256).reshape(16, 16) % 2, 255, 0).astype(np.uint8)])
