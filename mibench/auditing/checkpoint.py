@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -13,10 +13,27 @@ from torch import Tensor, nn
 from mibench.errors import UsageError
 from mibench.kinds import Prediction
 
-__all__ = ["Checkpoint", "Function"]
+__all__ = ["Autoencoder", "Checkpoint", "Function"]
 
 SMALLEST, LARGEST = 1e-14, 1 - 1e-9
 """What ᾱ may be: beyond, a level holds nothing of the data, or no noise."""
+
+
+class Autoencoder(Protocol):
+    """From samples as files give them to those that a network is trained on, and back."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample as files give it, such as (3, 512, 512)."""
+        ...
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, *shape) to (B, *item) float32 on the CPU, for each sample alone."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, *item) to (B, *shape) float32 on the CPU."""
+        ...
 
 
 class Function(nn.Module):
@@ -38,7 +55,8 @@ class Checkpoint:
 
     Attributes:
         network: maps ((B, *shape) float32, times (B,) float32) to a tensor (B, *shape), or to an object with one as
-            ``sample``. Of twice as many channels the first half is taken. A conditional network also takes (B,) labels.
+            ``sample``. Of twice as many channels the first half is taken. A conditional network also takes (B,) labels, or what
+            ``captions`` makes of B texts.
         alpha_bar: (N,), falling.
         alpha, sigma: (N,), of falling α / σ.
         prediction: what the network answers with: "epsilon", "sample" (x_0), "v_prediction" (αε − σx_0, of α² + σ² = 1), "flow"
@@ -49,6 +67,9 @@ class Checkpoint:
         sigma_data: of "edm" and "edm_v".
         labels: the number of classes of a conditional network, 0 for an unconditional one.
         empty: the label that stands for no class, None where the network knows none.
+        captions: of a network that is given text: maps B texts to numbers (B, …), such as tokens; None for another.
+        autoencoder: of a latent model: an object with the ``shape`` of a sample as files give it, ``encode`` from such samples
+            (B, *shape) to latents, and ``decode`` back; None where the network is trained on the samples themselves.
         facts: further things to say of it in the report.
 
     Raises:
@@ -66,6 +87,8 @@ class Checkpoint:
     sigma_data: float = 0.5
     labels: int = 0
     empty: int | None = None
+    captions: Callable[[Sequence[str]], Tensor] | None = None
+    autoencoder: Autoencoder | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +101,10 @@ class Checkpoint:
         if self.prediction not in get_args(Prediction):
             known = ", ".join(get_args(Prediction))
             raise UsageError(f"checkpoint: unknown prediction {str(self.prediction)[:40]!r}; known: {known}")
+        if self.captions is not None and (self.labels or self.empty is not None):
+            raise UsageError(
+                "checkpoint: give labels or captions; under captions the empty condition is the empty caption"
+            )
         if self.empty is not None and not 0 <= self.empty < self.labels:
             raise UsageError(f"checkpoint: the empty label {self.empty} is none of the {self.labels} labels")
         shape = tuple(self.shape)
@@ -117,6 +144,12 @@ class Checkpoint:
     def steps(self) -> int:
         """N."""
         return len(self.alpha)
+
+    def empty_condition(self) -> Tensor | None:
+        """What the network is given for no condition, (*item); None where it knows none."""
+        if self.captions is not None:
+            return self.captions([""])[0]
+        return None if self.empty is None else torch.tensor(self.empty)
 
     @property
     def module(self) -> nn.Module:

@@ -18,21 +18,29 @@ from mibench.errors import UsageError
 __all__ = ["GivenDenoiser"]
 
 
-class GivenLabels(TakesConditions):
-    """A class-conditional network, under the labels of the states that are asked for.
+class GivenConditions(TakesConditions):
+    """A conditional network, under the labels or captions of the states that are asked for.
 
     Args:
-        network: takes samples, times and labels (B,) int64.
-        empty: the label that stands for no class; None where the network knows none.
+        network: takes samples, times and conditions (B, *item).
+        empty: the condition that stands for none, (*item); None where the network knows none.
+        whole: whether conditions are whole numbers.
     """
 
-    def __init__(self, network: nn.Module, empty: int | None) -> None:
+    empty: Tensor | None
+
+    def __init__(self, network: nn.Module, empty: Tensor | None, whole: bool) -> None:
         super().__init__()
-        self.network, self.empty, self.has_empty = network, empty, empty is not None
+        self.network, self.whole, self.has_empty = network, whole, empty is not None
+        self.register_buffer("empty", empty, persistent=False)
 
     def forward(self, x: Tensor, times: Tensor) -> Any:
-        labels = self.given(len(x)).to(x.device).long()
-        return self.network(x, times, labels if self.empty is None else torch.where(labels < 0, self.empty, labels))
+        given = self.given(len(x)).to(x.device)
+        if self.empty is not None:
+            none = self.is_empty(given)
+            given = given if given.dim() > self.empty.dim() else expand(given, self.empty[None])
+            given = torch.where(expand(none, given), self.empty.to(given), given)
+        return self.network(x, times, given.long() if self.whole else given)
 
 
 class GivenDenoiser(NetworkDenoiser):
@@ -48,7 +56,9 @@ class GivenDenoiser(NetworkDenoiser):
     """
 
     def __init__(self, checkpoint: Checkpoint, levels: Levels, data_variance: float) -> None:
-        network = GivenLabels(checkpoint.module, checkpoint.empty) if checkpoint.labels else checkpoint.module
+        network = checkpoint.module
+        if checkpoint.labels or checkpoint.captions:
+            network = GivenConditions(network, checkpoint.empty_condition(), checkpoint.labels > 0)
         super().__init__(network, data_variance)
         self.checkpoint, self.levels = checkpoint, levels
         self._dtype = dtype_of(checkpoint.module)

@@ -13,7 +13,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from mibench.archives import Archive, open_archive
-from mibench.auditing.seen import Seen
+from mibench.auditing.conditions import Conditions
+from mibench.auditing.seen import Decode, Seen
 from mibench.components import Dataset
 from mibench.errors import MibenchError, UsageError
 from mibench.file_datasets import FileDataset, FileReader
@@ -133,7 +134,8 @@ class AuditedFiles(Dataset):
     _reader: FileDataset = PrivateAttr()
     _moved: tuple[float, float] = PrivateAttr((0.0, 1.0))
     _seen: Seen = PrivateAttr()
-    _labels: dict[str, int] | None = PrivateAttr(None)
+    _conditions: Conditions | None = PrivateAttr(None)
+    _decode: Decode | None = PrivateAttr(None)
 
     @classmethod
     def of(
@@ -143,7 +145,8 @@ class AuditedFiles(Dataset):
         reference: Side | None,
         reader: FileDataset,
         move: tuple[float, float] | None = None,
-        labels: dict[str, int] | None = None,
+        conditions: Conditions | None = None,
+        decode: Decode | None = None,
     ) -> AuditedFiles:
         """The dataset of two or three sides.
 
@@ -152,7 +155,8 @@ class AuditedFiles(Dataset):
             reference: a third one; without it, half of the non-members take its place.
             reader: the dataset by whose rules they were read.
             move: shift and scale of the model's data; by default those of the reader's dataset.
-            labels: the class of each file by its digest, for a conditional model.
+            conditions: what a conditional model is told of each file.
+            decode: from samples as the model takes them to samples as they were read, for pictures; None where they are the same.
 
         Raises:
             UsageError: where a file is on two sides, or there are too few.
@@ -167,9 +171,9 @@ class AuditedFiles(Dataset):
         made = cls(**sizes)
         made._sides, made._reader = (members, nonmembers, reference), reader
         made._moved = move or reader.normalisation(members.x)
-        made._labels = labels
+        made._conditions, made._decode = conditions, decode
         parts = [(side.x, side.spectrum) for side in (members, nonmembers, reference) if side]
-        made._seen = Seen.of(reader.modality, parts, made._moved)
+        made._seen = Seen.of(reader.modality, parts, made._moved, decode)
         return made
 
     @property
@@ -187,9 +191,8 @@ class AuditedFiles(Dataset):
         digests = [side and side.content for side in self._sides]
         reader = self._reader.spec()
         options = self.model_dump(mode="json") | {"content": digests, "read": reader, "normalisation": [*self._moved]}
-        if self._labels is not None:
-            classes = [self._labels[digest] for side in self._sides if side for digest in side.digests]
-            options["labels"] = hashlib.sha256(repr(classes).encode()).hexdigest()
+        if self._conditions is not None:
+            options |= self._conditions.spec([digest for side in self._sides if side for digest in side.digests])
         return {"name": self.name, "version": self.version, "options": options}
 
     def parts_of(self, generator: torch.Generator) -> tuple[Side, Side, Side]:
@@ -212,10 +215,10 @@ class AuditedFiles(Dataset):
         return [facts for side in self.parts_of(generator) for facts in side.facts]
 
     def conditions(self, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
-        """The class of each file, (N,), and those of the reference; the generator must be that of the split."""
-        if (known := self._labels) is None:
+        """What the model is given of each file, and of those of the reference; the generator must be that of the split."""
+        if (known := self._conditions) is None:
             return None
-        parts = [torch.tensor([float(known[one]) for one in side.digests]) for side in self.parts_of(generator)]
+        parts = [known.given(side.digests) for side in self.parts_of(generator)]
         return torch.cat(parts), parts[2]
 
     def normalisation(self, members: Tensor) -> tuple[float, float]:
@@ -227,7 +230,9 @@ class AuditedFiles(Dataset):
         sides = [side and side.part(_spread(len(side.names), count)) for side in self._sides]
         members, nonmembers, reference = sides
         assert members and nonmembers
-        return AuditedFiles.of(members, nonmembers, reference, self._reader, self._moved, self._labels)
+        return AuditedFiles.of(
+            members, nonmembers, reference, self._reader, self._moved, self._conditions, self._decode
+        )
 
 
 def _spread(there: int, count: int) -> Tensor:

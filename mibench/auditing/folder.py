@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
-from torch import nn
 
 from mibench.auditing.checkpoint import Checkpoint
+from mibench.auditing.latents import latents_config, load_latents
+from mibench.auditing.parts import load_part, needed, read_config, weights_of
+from mibench.auditing.text import TextNetwork, load_text
 from mibench.errors import UsageError
 from mibench.kinds import Prediction
 
@@ -80,9 +79,24 @@ class ModelFolder:
         """The config of the network."""
         return read_config(self.network / "config.json")
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether the network is given text."""
+        return self.config.get("_class_name") == "UNet2DConditionModel"
+
     def files(self) -> list[Path]:
-        """What the scores depend on: the files of the network and of the scheduler."""
-        return [*_weights(self.network), self.network / "config.json", self.scheduler / "scheduler_config.json"]
+        """What the scores depend on: the files of the network, of the scheduler, and of what stands between them and images."""
+        found = [*weights_of(self.network), self.network / "config.json", self.scheduler / "scheduler_config.json"]
+        if latents := latents_config(self.root):
+            found += [*weights_of(latents[0]), latents[0] / "config.json"]
+        if self.takes_text:
+            encoder, words = self.root / "text_encoder", self.root / "tokenizer"
+            found += [
+                *weights_of(encoder),
+                encoder / "config.json",
+                *(path for path in words.iterdir() if path.is_file()),
+            ]
+        return found
 
     def digest(self) -> str:
         """Of what the scores depend on."""
@@ -105,7 +119,8 @@ class ModelFolder:
         if name not in NETWORKS:
             raise UsageError(f"{self.network}: unknown network {name[:60]!r}; known: {', '.join(NETWORKS)}")
         levels = scheduler_levels(self.scheduler)
-        shape = _shape(config, size, self.network)
+        latents = latents_config(self.root)
+        shape = _shape(config, size, self.network, 2 ** (len(latents[1]["block_out_channels"]) - 1) if latents else 1)
         classes = int(config.get("num_class_embeds") or 0)
         if config.get("class_embed_type") in ("timestep", "identity", "projection", "simple_projection"):
             raise UsageError(f"{self.network}: conditions of the kind {config['class_embed_type']!r} are not known")
@@ -115,61 +130,37 @@ class ModelFolder:
             "schedule": levels.pop("schedule"),
             "prediction": levels["prediction"],
         }
-        network = load_part(self.network, name, self.trust_pickle)
-        return Checkpoint(network, shape=shape, labels=classes, empty=empty, facts=facts, **levels)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A config; UsageError where it is no JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} is no JSON object")
-    return content
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The files of weights that are read: safetensors where there are any, else pickles."""
-    safe = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.safetensors.index.json"))
-    return safe or sorted(folder.glob("*.bin")) + sorted(folder.glob("*.bin.index.json"))
-
-
-def load_part(folder: Path, name: str, trust_pickle: bool) -> nn.Module:
-    """A part of a pipeline, by the name of its class in diffusers, ready to answer; its parameters ask for no gradients.
-
-    Raises:
-        UsageError: where there are no weights, they are only there as pickles, or they do not fit the config.
-    """
-    safe = any(folder.glob("*.safetensors"))
-    if not safe and not any(folder.glob("*.bin")):
-        raise UsageError(f"{folder} holds no weights (*.safetensors)")
-    if not safe and not trust_pickle:
-        raise UsageError(
-            f"{folder} holds weights as pickles only, which can run any program; save them as safetensors, or give "
-            "--trust-pickle if you trust who made them"
+        if self.takes_text and classes:
+            raise UsageError(f"{self.network}: a network that is given both classes and text is not known")
+        encoder, captions = load_text(self.root, config, self.trust_pickle) if self.takes_text else (None, None)
+        autoencoder = load_latents(self.root, shape, self.trust_pickle)
+        home = "mibench.auditing.exported" if name == "ExportedNetwork" else "diffusers"
+        network = load_part(self.network, name, self.trust_pickle, home)
+        return Checkpoint(
+            network if encoder is None else TextNetwork(network, encoder),
+            shape=shape,
+            labels=classes,
+            empty=empty,
+            captions=captions,
+            autoencoder=autoencoder,
+            facts=facts | ({"autoencoder": latents[1]["_class_name"]} if latents else {}),
+            **levels,
         )
-    home = "mibench.auditing.exported" if name == "ExportedNetwork" else "diffusers"
-    cls = getattr(_diffusers(home), name)
-    try:
-        part = cls.from_pretrained(
-            str(folder), local_files_only=True, low_cpu_mem_usage=False, use_safetensors=safe, torch_dtype=torch.float32
-        )
-    except Exception as error:  # of every kind, for weights and configs that do not fit
-        raise UsageError(f"{folder} cannot be loaded as {name}: {str(error)[:160]}") from None
-    return cast(nn.Module, part.eval().requires_grad_(False))
 
 
-def _shape(config: dict[str, Any], size: int | None, where: Path) -> tuple[int, int, int]:
-    """The shape of a sample from a network's config."""
+def _shape(config: dict[str, Any], size: int | None, where: Path, times: int) -> tuple[int, int, int]:
+    """The shape of a sample from a network's config; an image is ``times`` as high and wide."""
     known = config.get("sample_size")
     sides = [int(side) for side in known] if isinstance(known, list) else [int(known)] * 2 if known else []
     if not sides and not size:
         raise UsageError(f"{where}: its config has no sample_size; give --size N")
-    if sides and size and sides != [size, size]:
-        raise UsageError(f"--size {size}: the network was made for {sides[0]}×{sides[1]}; leave --size out")
-    height, width = sides or [size or 0] * 2
+    if sides and size and [side * times for side in sides] != [size, size]:
+        raise UsageError(
+            f"--size {size}: the network was made for {sides[0] * times}×{sides[1] * times}; leave --size out"
+        )
+    if not sides and (size or 0) % times:
+        raise UsageError(f"--size {size}: the autoencoder needs a multiple of {times}")
+    height, width = sides or [(size or 0) // times] * 2
     return int(config.get("in_channels", 3)), height, width
 
 
@@ -181,8 +172,8 @@ def scheduler_levels(folder: Path) -> dict[str, Any]:
     """
     config = read_config(folder / "scheduler_config.json")
     name, kind = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
-    diffusers = _diffusers()
-    cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    known = needed("diffusers", "schedulers")
+    cls = getattr(known, name, None) if name.endswith("Scheduler") else None
     if cls is None:
         raise UsageError(f"{folder}: unknown scheduler {name[:60]!r}")
     try:
@@ -231,11 +222,3 @@ def _karras(settings: Any) -> dict[str, Any]:
         "sigma_data": float(settings.sigma_data),
         "schedule": f"EDM, σ from {low:g} to {high:g}",
     }
-
-
-def _diffusers(home: str = "diffusers") -> Any:
-    try:
-        return import_module(home)
-    except (ImportError, OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"models of diffusers need diffusers ({reason[:120]}): pip install 'mibench[audit]'") from None

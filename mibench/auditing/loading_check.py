@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,8 +43,9 @@ class LoadingCheck:
         own: the loss on half of the samples.
         shifted: the same with those steps told to the network that suit it best on the other half.
         told: such a step for the middle one of the eight, and that one; equal where not most of the eight have moved.
-        reversed_channels: the loss with the order of three channels reversed.
-        rescaled: the loss with samples mapped from [−1, 1] to [0, 1] and the other way, by the option that maps them so.
+        reversed_channels: the loss with the order of three channels reversed; None of other numbers and of latents.
+        rescaled: the loss with samples mapped from [−1, 1] to [0, 1] and the other way, by the option that maps them so; none of
+            latents.
     """
 
     loss: float
@@ -77,7 +79,7 @@ class LoadingCheck:
 
     def _changes(self) -> Iterator[tuple[float, str]]:
         """For each change of the settings that makes the network better than linear: the share of the loss, and what to do."""
-        option, rescaled = min(self.rescaled.items(), key=lambda item: item[1])
+        option, rescaled = min(self.rescaled.items(), key=lambda item: item[1], default=("", math.inf))
         if (
             rescaled < self.linear <= self.loss
         ):  # a narrower range also lowers the loss of a network that is set up right
@@ -120,11 +122,11 @@ def check_loading(
         denoiser: its denoiser.
         members: (M, *item), as the model sees them.
         seed: of the noise.
-        conditions: of the members, (M,), where the model is conditional.
+        conditions: of the members, (M, *item), where the model is conditional.
         move: shift and scale of the members.
         images: whether they are images, which were read as values in [−1, 1].
     """
-    levels, kind = denoiser.levels, denoiser.checkpoint.prediction
+    levels, kind, latent = denoiser.levels, denoiser.checkpoint.prediction, denoiser.checkpoint.autoencoder is not None
     count = 64 if parameters_of(denoiser.network) < LARGE else 16
     rows_of = torch.randperm(len(members), generator=generator(seed, "loading check"))[:count]
     x = members[rows_of].to(model.device, torch.float64)
@@ -143,10 +145,11 @@ def check_loading(
         told = (step + reach).clip(0, levels.steps - 1)
         errors.append(torch.stack([probe.errors(x, step, float(one)) for one in told]))
         losses["linear"].append(probe.linear(x, step, kind))
-        if x.dim() == 4 and x.shape[1] == 3:
+        if x.dim() == 4 and x.shape[1] == 3 and not latent:
             losses["reversed"].append(probe.errors(x.flip(1), step, step).mean().item())
-        losses["narrower"].append(probe.errors((x + 1) / 2, step, step).mean().item())
-        losses["wider"].append(probe.errors(2 * x - 1, step, step).mean().item())
+        if not latent:
+            losses["narrower"].append(probe.errors((x + 1) / 2, step, step).mean().item())
+            losses["wider"].append(probe.errors(2 * x - 1, step, step).mean().item())
         for name, value in probe.as_types(x, step).items() if kind in TYPES else ():
             types[name].append((value, probe.linear(x, step, name)))
     half = torch.arange(len(x)) % 2 == 0
@@ -168,6 +171,7 @@ def check_loading(
                 ("narrower", move[0] - move[1], 2 * move[1]),
                 ("wider", move[0] + move[1] / 2, move[1] / 2),
             )
+            if losses[name]
         },
     )
 

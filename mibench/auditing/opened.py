@@ -67,7 +67,8 @@ def _from_file(path: Path, function: str) -> Given:
         raise UsageError(f"{path}:{function} returns {type(made).__name__}; it must return a mibench.Checkpoint")
     made.module.eval().requires_grad_(False)
     answers = _answers(made, f"{path}:{function}")
-    weights = [sha256(value.detach().cpu().numpy().tobytes()) for value in made.module.state_dict().values()]
+    parts = [part for part in (made.module, made.autoencoder) if isinstance(part, torch.nn.Module)]
+    weights = [sha256(value.detach().cpu().numpy().tobytes()) for part in parts for value in part.state_dict().values()]
     levels = repr((made.alpha.tolist(), made.sigma.tolist(), made.prediction, made.shape))
     return Given.of(
         made,
@@ -84,11 +85,11 @@ def _answers(made: Checkpoint, name: str) -> str:
         UsageError: where the network fails, or answers with another shape.
     """
     x = torch.randn(1, *made.shape, generator=generator(0, "probe")).to(dtype_of(made.module))
-    labels = [torch.zeros(1, dtype=torch.long)] if made.labels else []
+    told = [torch.zeros(1, dtype=torch.long)] if made.labels else [made.captions([""])] if made.captions else []
     total = []
     for k in (0, made.steps // 2, made.steps - 1):
         try:
-            out = first_half(made.module(x, torch.tensor([made.times[k]], dtype=x.dtype), *labels), made.shape[0])
+            out = first_half(made.module(x, torch.tensor([made.times[k]], dtype=x.dtype), *told), made.shape[0])
         except MibenchError as error:
             raise UsageError(f"{name}: {error}") from None
         except Exception as error:

@@ -9,10 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from torch import nn
+
 from mibench.auditing.denoiser import GivenDenoiser
 from mibench.auditing.files import AuditedFiles, Side, read_side
 from mibench.auditing.given import Given
-from mibench.auditing.labels import read_labels
+from mibench.auditing.labels import read_conditions
 from mibench.auditing.loading_check import check_loading
 from mibench.auditing.opened import open_given
 from mibench.auditing.settings import AuditSettings
@@ -65,7 +67,7 @@ def run_audit(settings: AuditSettings, say: Say, progress: Callable[[str, int, i
     attacks, refused = _attacks(registry, settings.attacks)
     given = open_given(settings)
     say(f"{given.label}: {given.checkpoint.facts.get('schedule', 'levels of its own')}, {given.checkpoint.prediction}")
-    files = _files(registry, settings, given, say)
+    files = _files(registry, settings, given, device, say)
     data = split(files, settings.seed)
     model, facts = given.open(data.data_variance, device)
     denoiser = model.denoiser
@@ -206,26 +208,33 @@ def _attacks(registry: Registry, names: Sequence[str]) -> tuple[list[Attack], di
     return attacks, refused
 
 
-def _files(registry: Registry, settings: AuditSettings, given: Given, say: Say) -> AuditedFiles:
+def _files(registry: Registry, settings: AuditSettings, given: Given, device: str, say: Say) -> AuditedFiles:
     """The files of all sides, as the model takes them."""
-    dataset = _reading(registry, settings.data, given.checkpoint.shape)
+    checkpoint, latents = given.checkpoint, given.checkpoint.autoencoder
+    dataset = _reading(registry, settings.data, latents.shape if latents else checkpoint.shape)
     if settings.range and not dataset.modality.images:
         raise UsageError(f"--range is of images; of {settings.data} give --normalisation, or neither")
+    if latents and settings.moved:
+        raise UsageError("--range and --normalisation: a latent model takes images in [-1, 1]; leave them out")
+    if isinstance(latents, nn.Module):
+        latents.to(device)
     reader = FileReader.known[type(dataset)](dataset)
 
     def read(path: Path) -> Side:
-        return read_side(path, reader, lambda x: x, settings.limit, say)
+        return read_side(path, reader, latents.encode if latents else lambda x: x, settings.limit, say)
 
     members, nonmembers = read(settings.members), read(settings.nonmembers)
     reference = read(settings.reference) if settings.reference else None
     for side in (side for side in (members, nonmembers, reference) if side):
-        if tuple(side.x.shape[1:]) != given.checkpoint.shape:
+        if tuple(side.x.shape[1:]) != checkpoint.shape:
             raise UsageError(
                 f"{side.path}: files give samples of shape {tuple(side.x.shape[1:])}, the model takes "
-                f"{given.checkpoint.shape}; give --data with other options"
+                f"{checkpoint.shape}; give --data with other options"
             )
-    labels = read_labels(settings.labels, [side for side in (members, nonmembers, reference) if side], given.checkpoint)
-    return AuditedFiles.of(members, nonmembers, reference, dataset, settings.moved, labels)
+    sides = [side for side in (members, nonmembers, reference) if side]
+    conditions = read_conditions(settings.labels, settings.captions, sides, checkpoint, say)
+    moved, decode = ((0.0, 1.0), latents.decode) if latents else (settings.moved, None)
+    return AuditedFiles.of(members, nonmembers, reference, dataset, moved, conditions, decode)
 
 
 def _reading(registry: Registry, text: str, shape: tuple[int, ...]) -> FileDataset:
@@ -242,7 +251,8 @@ def _reading(registry: Registry, text: str, shape: tuple[int, ...]) -> FileDatas
     if modality.images:
         if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
             raise UsageError(
-                f"the model takes samples of shape {shape}; images are square, of 1 or 3 channels (for wavs give --data speech)"
+                f"the model takes samples of shape {shape}; images are square, of 1 or 3 channels (for wavs give --data speech; "
+                "of a latent model give the folder of the whole pipeline, with vae/)"
             )
         given = {"channels": shape[0], "size": shape[1]} | given
     return validated(cls, given, f"--data {text}")

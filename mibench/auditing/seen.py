@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,9 @@ from mibench.modality import Modality
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Seen"]
+__all__ = ["Decode", "Seen"]
+
+Decode = Callable[[Tensor], Tensor]
 
 
 class Seen(Modality):
@@ -25,14 +28,23 @@ class Seen(Modality):
         base: the modality of the files.
         rows: spectrum features by the bytes of a sample.
         move: shift and scale of the samples.
+        decode: from samples without that shift and scale to samples as they were read; None where they are the same.
     """
 
-    def __init__(self, base: Modality, rows: dict[bytes, Tensor], move: tuple[float, float]) -> None:
-        self.base, self._rows, self._move = base, rows, move
+    def __init__(
+        self, base: Modality, rows: dict[bytes, Tensor], move: tuple[float, float], decode: Decode | None = None
+    ) -> None:
+        self.base, self._rows, self._move, self._decode = base, rows, move, decode
         self.name, self.space, self.images, self.canary_range = base.name, base.space, base.images, base.canary_range
 
     @classmethod
-    def of(cls, base: Modality, parts: list[tuple[Tensor, Tensor]], move: tuple[float, float]) -> Seen:
+    def of(
+        cls,
+        base: Modality,
+        parts: list[tuple[Tensor, Tensor]],
+        move: tuple[float, float],
+        decode: Decode | None = None,
+    ) -> Seen:
         """That of samples (B, *item) with their features (B, F), part by part."""
         shift, scale = move
         rows = {
@@ -40,7 +52,7 @@ class Seen(Modality):
             for x, spectrum in parts
             for item, features in zip(((x - shift) / scale).numpy(), spectrum, strict=True)
         }
-        return cls(base, rows, move)
+        return cls(base, rows, move, decode)
 
     def move(self, x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """See Modality."""
@@ -70,4 +82,5 @@ class Seen(Modality):
 
     def _raw(self, x: Tensor) -> Tensor:
         shift, scale = self._move
-        return x * scale + shift
+        raw = x * scale + shift
+        return raw if self._decode is None else self._decode(raw)

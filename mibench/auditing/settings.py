@@ -23,6 +23,7 @@ class AuditSettings(BaseModel):
     data: str = Field("images", description="how files are read: images, or speech and its options")
     attacks: tuple[str, ...] = Field((), description="attacks; none for all that need no training")
     labels: str | None = Field(None, description="classes of files: folders, or a CSV")
+    captions: str | None = Field(None, description="captions of files: empty, or a CSV")
     empty_label: int | None = Field(None, ge=0, description="the class that stands for none")
     size: int | None = Field(None, ge=1, le=4096, description="height and width of a sample")
     range: tuple[float, float] | None = Field(

@@ -102,6 +102,12 @@ class Found:
             rows.append(row.model_copy(update=controls))
         return sorted(rows, key=lambda row: -row.auroc)
 
+    def told(self) -> dict[str, str]:
+        """What the network was told of each file, for a conditional model."""
+        if (captions := self.settings.captions) is not None:
+            return {"conditions": f"captions ({captions})"}
+        return {} if self.settings.labels is None else {"conditions": f"labels ({self.settings.labels})"}
+
     def sides(self) -> tuple[Side, Side, Side]:
         """Members, non-members and reference in the order of the split."""
         return self.files.parts_of(generator(self.settings.seed, "split"))
@@ -205,6 +211,7 @@ def _model_facts(found: Found) -> dict[str, Any]:
         "title": given.label,
         "digest": given.spec()["options"]["model"],
         **checkpoint.facts,
+        **found.told(),
         "prediction": checkpoint.prediction,
         "steps": checkpoint.steps,
         "shape": list(checkpoint.shape),

@@ -33,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="of a class-conditional model: a CSV with file and label, or `folders` for theirs",
     )
+    parser.add_argument(
+        "--captions",
+        metavar="CSV",
+        help="of a text-conditional model: a CSV with file and caption, or `empty` for the empty caption",
+    )
     parser.add_argument("--empty-label", type=int, metavar="N", help="the class that stands for none, if there is one")
     parser.add_argument("--range", metavar="LOW,HIGH", help="values of black and white in training (default: -1,1)")
     parser.add_argument("--normalisation", metavar="SHIFT,SCALE", help="the model's data are (x - SHIFT) / SCALE")
@@ -61,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.api import audit
     from mibench.cli.progress import AuditDisplay
 
-    names = ("reference", "data", "labels", "empty_label", "size", "weights", "scheduler", "limit", "batch")
+    names = ("reference", "data", "labels", "captions", "empty_label", "size", "weights", "scheduler", "limit", "batch")
     more = ("samples", "seed", "device", "threads", "out", "store")
     options = {name: getattr(args, name) for name in (*names, *more) if getattr(args, name) is not None}
     attacks = [name for text in args.attack or [] for name in text.split()]

@@ -80,7 +80,7 @@ def test_a_csv_gives_labels(files, pictures):
     table = "file,label\n" + "".join(f"{k:04d}.png,{k % 3}\n" for k in range(156))
     (files / "labels.csv").write_text(table)
     from mibench.auditing.files import read_side
-    from mibench.auditing.labels import read_labels
+    from mibench.auditing.labels import read_conditions
     from mibench.auditing.opened import open_given
     from mibench.auditing.run import _reading
     from mibench.file_datasets import FileReader
@@ -88,11 +88,11 @@ def test_a_csv_gives_labels(files, pictures):
     dataset = _reading(load(), "images", (1, 8, 8))
     side = read_side(files / "flat-others", FileReader.known[type(dataset)](dataset), lambda x: x, None, print)
     model = open_given(AuditSettings(model=f"{files / 'model.py'}:make", members=files, nonmembers=files)).checkpoint
-    labels = read_labels(str(files / "labels.csv"), [side], model)
-    assert [labels[digest] for digest in side.digests] == [k % 3 for k in range(156)]
+    labels = read_conditions(str(files / "labels.csv"), None, [side], model, print)
+    assert [labels.of[digest] for digest in side.digests] == [k % 3 for k in range(156)]
     (files / "labels.csv").write_text(table.replace("0007.png,1", "0007.png,9"))
     with pytest.raises(UsageError, match="class 9 is none of the model's 4"):
-        read_labels(str(files / "labels.csv"), [side], model)
+        read_conditions(str(files / "labels.csv"), None, [side], model, print)
 
 
 def test_a_model_answers_under_no_condition_until_it_finds_that_of_a_sample():
