@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from mibench.errors import MibenchError, UsageError
 from mibench.results.record import Record, record_path
 from mibench.results.store import Store
 
-__all__ = ["draw", "draw_each"]
+__all__ = ["draw", "draw_each", "wav"]
 
 GRID = 64
 """Samples of a model that its grid shows."""
@@ -79,7 +81,7 @@ def draw_each(found: list[tuple[Dataset, Record]], store: Store, out: Path) -> l
             paths.append(_written(path, partial(_draw_figure, dataset, sets)))
         shift, scale = record.model.normalisation or (0.0, 1.0)
         if (sound := dataset.sound(samples[:CLIPS] * scale + shift)) is not None:
-            paths.append(_written(path.with_suffix(".wav"), partial(_write_wav, *sound)))
+            paths.append(_written(path.with_suffix(".wav"), partial(Path.write_bytes, data=wav(*sound))))
     return _some(paths, store)
 
 
@@ -109,12 +111,11 @@ def _draw_figure(dataset: Dataset, sets: dict[str, Tensor], path: Path) -> None:
     dataset.modality.figure(sets).savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _write_wav(waves: Tensor, rate: int, path: Path) -> None:
-    """Waves (B, L) in [−1, 1] one after the other, a wav of 16 bits."""
-    try:
-        import soundfile
-    except (ImportError, OSError):
-        raise MibenchError("sounds need soundfile: pip install 'mibench[speech]'") from None
-    with open(path, "wb") as file:
-        apart = torch.nn.functional.pad(waves, (0, round(PAUSE * rate))).flatten()
-        soundfile.write(file, apart.numpy(), rate, format="WAV", subtype="PCM_16")
+def wav(waves: Tensor, rate: int) -> bytes:
+    """A wav of 16 bits with waves (B, L) in [−1, 1] at a rate in Hz, each with silence after it."""
+    apart = torch.nn.functional.pad(waves.clamp(-1, 1), (0, round(PAUSE * rate))).flatten()
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))  # one channel, two bytes
+        file.writeframes((apart * 32767).round().numpy().astype("<i2").tobytes())
+    return content.getvalue()

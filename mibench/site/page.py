@@ -30,8 +30,8 @@ from mibench.suite.suite import suite_name
 
 __all__ = ["board_page"]
 
-Media = dict[str, list[dict[str, str]]]
-"""Pictures and sounds by dataset: of each the name, and the content as data URIs."""
+Media = dict[str, list[dict[str, Any]]]
+"""Pictures and sounds by dataset, see ``mibench.site.samples``."""
 
 
 def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None = None) -> str:
@@ -41,7 +41,7 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
         folder: of the suite.
         board: that ``open_board`` gives of it.
         refresh: after so many seconds the page loads itself anew; 0 for never.
-        media: what the models generate, see ``mibench.site.samples``.
+        media: what the models generate.
     """
     name = suite_name(folder)
     writer, found = Writer(board.display_names), {dataset: controls(board, dataset) for dataset in board.datasets()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from mibench.components import Dataset
 from mibench.data import split
 from mibench.leaderboard.board import Board
+from mibench.leaderboard.pictures import wav
 from mibench.results.folder import UTILITY
 from mibench.results.record import Record
 from mibench.results.store import Store
@@ -23,66 +23,64 @@ PLAIN: dict[str, Any] = {"Software": None}
 """Without the version of matplotlib."""
 
 SHOWN, CLIPS = 16, 2
-"""Samples in a picture, and in a sound."""
+"""Samples in a grid, and in a sound."""
+
+POINTS, PANELS = 1000, 7
+"""Samples of each set in a figure, and sets in a figure beside the held-out data."""
+
+Medium = dict[str, Any]
+"""A picture: ``name``; ``image`` and ``sound`` as data URIs, "" for no sound; ``wide``, whether it takes the whole width."""
 
 
-def media_of(board: Board, store: Store) -> dict[str, list[dict[str, str]]]:
-    """By dataset the members and the samples of each defense at its first seed in the store: name, image, sound."""
+def media_of(board: Board, store: Store) -> dict[str, list[Medium]]:
+    """By dataset the members and the samples of each defense, at its first seed in the store."""
     return {dataset: list(_of_dataset(board, store, dataset)) for dataset in board.datasets()}
 
 
-def _of_dataset(board: Board, store: Store, label: str) -> Iterator[dict[str, str]]:
-    dataset = board.selection.known.component("dataset", label)
+def _of_dataset(board: Board, store: Store, label: str) -> Iterator[Medium]:
+    dataset, records = board.selection.known.component("dataset", label), board.values("record")
     if not isinstance(dataset, Dataset):
         return
-    records = board.values("record")
-    found = [
-        (defense, record)
+    found = {
+        board.display_names.get(defense, defense): record
         for defense in board.defenses(label)
         for record in records.get((label, defense, UTILITY), ())[:1]
         if store.has("samples", record.key)
-    ]
+    }
     if not found:
         return
-    data = split(dataset, found[0][1].cell.seed)
-    yield _shown(dataset, "members", data.members[:SHOWN], data.reference, found[0][1])
-    for defense, record in found:
-        samples = store.load("samples", record.key)[0]["samples"][: 64 * SHOWN]
-        yield _shown(dataset, defense, samples, data.reference, record)
+    first = next(iter(found.values()))
+    data = split(dataset, first.cell.seed)
+    sets = {name: store.load("samples", record.key)[0]["samples"][:POINTS] for name, record in found.items()}
+    sets = {"members": data.members, **sets}
+    if dataset.modality.grid(data.members[:1]) is None:
+        yield from _figures(dataset, sets, data.reference)
+    else:
+        for name, samples in sets.items():
+            yield _grid(dataset, name, samples, found.get(name, first))
 
 
-def _shown(dataset: Dataset, name: str, samples: Tensor, real: Tensor, record: Record) -> dict[str, str]:
+def _figures(dataset: Dataset, sets: dict[str, Tensor], real: Tensor) -> Iterator[Medium]:
+    """Sets beside each other, a few in a figure, each time with held-out data."""
+    for k in range(0, len(sets), PANELS):
+        names = list(sets)[k : k + PANELS]
+        content = io.BytesIO()
+        figure = dataset.modality.figure({**{name: sets[name] for name in names}, "held out": real[:POINTS]})
+        figure.savefig(content, format="png", dpi=80, metadata=PLAIN)
+        yield {"name": ", ".join(names), "image": _uri("image/png", content.getvalue()), "sound": "", "wide": True}
+
+
+def _grid(dataset: Dataset, name: str, samples: Tensor, record: Record) -> Medium:
+    """Some samples in one picture, and where the dataset knows how, some to be heard."""
+    from matplotlib.image import imsave
+
+    content = io.BytesIO()
+    pixels: Any = dataset.modality.grid(samples[:SHOWN])
+    imsave(content, pixels, format="png", metadata=PLAIN)
     shift, scale = record.model.normalisation or (0.0, 1.0)
     sound = dataset.sound(samples[:CLIPS] * scale + shift)
-    return {
-        "name": name,
-        "image": _uri("image/png", _picture(dataset, name, samples, real)),
-        "sound": _uri("audio/wav", _wav(*sound)) if sound else "",
-    }
-
-
-def _picture(dataset: Dataset, name: str, samples: Tensor, real: Tensor) -> bytes:
-    """A grid of samples, or where the modality has none its figure beside real data."""
-    content = io.BytesIO()
-    if (pixels := dataset.modality.grid(samples[:SHOWN])) is not None:
-        from matplotlib.image import imsave
-
-        imsave(content, pixels, format="png", metadata=PLAIN)
-    else:
-        figure = dataset.modality.figure({name: samples, "held out": real[: len(samples)]})
-        figure.savefig(content, format="png", dpi=60, metadata=PLAIN)
-    return content.getvalue()
-
-
-def _wav(waves: Tensor, rate: int) -> bytes:
-    """Waves (B, L) in [−1, 1] one after the other, 16 bits."""
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((waves.flatten().clamp(-1, 1) * 32767).round().short().numpy().astype("<i2").tobytes())
-    return content.getvalue()
+    heard = _uri("audio/wav", wav(*sound)) if sound else ""
+    return {"name": name, "image": _uri("image/png", content.getvalue()), "sound": heard, "wide": False}
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_records import attacked, put, sampled
+from scipy.io import wavfile
 from test_page import HOSTILE, suite
 
 from mibench.cli import main
@@ -124,6 +126,32 @@ def test_a_deep_link_opens_its_cell_and_a_point_says_what_it_is(site, visit):
     assert "AUROC" in page.locator("#tip").inner_text()
     page.locator("#tradeoff .mark-symbol path").last.click()
     page.locator("dialog[data-shown]").wait_for()
+
+
+def test_samples_are_seen_and_heard(tmp_path, visit, cli, monkeypatch):
+    (tmp_path / "clips").mkdir()
+    for k in range(30):
+        sound = np.sin(np.arange(6000) * (0.2 + 0.01 * k)) * np.hanning(6000)
+        wavfile.write(tmp_path / "clips" / f"{k:02}.wav", 8000, (20_000 * sound).astype(np.int16))
+    sizes = "members=10,nonmembers=10,reference=10"
+    datasets = [f"speech:path=clips,{sizes}", f"swiss-roll:{sizes}"]
+    folder = suite(tmp_path, datasets=datasets, defenses=["vp", "hold2"], attacks=["loss"], seeds=[0], model="exact")
+    with (folder / "suite.toml").open("a") as file:
+        file.write("controls = false\n[utility]\nsamples = 100\n")
+    monkeypatch.chdir(tmp_path)  # where clips are
+    for argv in (["run", folder], ["site", folder, "--samples", "--out", tmp_path / "site"]):
+        code, _, err = cli(*argv)
+        assert code == 0, err
+    page = visit(tmp_path / "site" / f"{folder.name}.html", width=360)
+    assert page.locator("figcaption:visible").all_inner_texts() == ["members", "VP", "HOLD(2)"]
+    lengths = "[...document.querySelectorAll('audio')].map(one => one.duration)"
+    page.wait_for_function(f"{lengths}.every(length => length > .9 && length < 2)")
+    assert len(page.evaluate(lengths)) == 3 and not violations(page)
+    widths = page.evaluate("[...document.images].map(one => one.naturalWidth)")
+    assert len(widths) == 4 and min(widths) > 100  # three grids, and one figure of the roll
+    page.locator("input[name=dataset]").first.press("ArrowRight")
+    assert page.locator(".media img:visible").get_attribute("alt") == "samples of members, VP, HOLD(2)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_hostile_text_breaks_nothing(tmp_path, visit):

@@ -57,15 +57,16 @@ async function draw(place, name, rows, empty = "Nothing has been measured here y
     place.append(element("p", empty));
     return;
   }
-  const spec = board.specs[name], legends = rows.some((row) => row.base) ? spec.legends : [];
-  const view = new vega.View(vega.parse({ ...spec, legends }), { renderer: "svg", container: place });
+  const spec = board.specs[name], crowded = spec.legends && rows.some((row) => row.base);
+  const shown = { ...spec, legends: crowded ? spec.legends : [], height: spec.height + (crowded ? 130 : 0) };
+  const view = new vega.View(vega.parse(shown), { renderer: "svg", container: place });
   views.set(place, view);
   view.tooltip(showTip);
   view.addEventListener("click", (event, item) => {
     const cell = item?.datum?.cell ?? item?.datum?.datum?.cell;
     if (cell) location.hash = cell;
   });
-  if (legends?.length) view.signal("columns", Math.max(2, Math.floor(place.clientWidth / 130)));
+  if (crowded) view.signal("columns", Math.max(2, Math.floor(place.clientWidth / 130)));
   await view.data("points", rows).runAsync();
   $("svg", place)?.setAttribute("aria-hidden", "true"); // the place itself has a label
 }
@@ -87,8 +88,8 @@ function guess(rows) {
 async function drawRoc(points) {
   const { cells } = await details();
   const rows = points.filter((point) => point.end && point.few).flatMap((point) => {
-    const found = cells.get(parts(point.cell).join("\n")) ?? [];
-    return found.filter((one) => one.roc).flatMap((one) =>
+    const found = (cells.get(parts(point.cell).join("\n")) ?? []).filter((one) => one.roc);
+    return found.slice(0, point.base ? 1 : undefined).flatMap((one) =>
       curve(one, { colour: point.colour, cell: point.cell, tip: `${point.name}, seed ${one.record.cell.seed}` }));
   });
   await draw($("#roc"), "roc", guess(rows));
