@@ -159,6 +159,8 @@ class _Clock:
         """So many steps of all are done."""
         if not self._began:
             self._began, self._first = self._latest, done - 1
+            if before := self._first // self._attacks:
+                self._say(f"scoring {self._stage} goes on after batch {before} of {total // self._attacks}")
         scored, left = done - self._first, total - done
         if not self._said and scored >= self._attacks and left >= self._attacks:
             self._said = True

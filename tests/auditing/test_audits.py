@@ -1,5 +1,6 @@
 """The audit as a whole: what it refuses before any attack, what its headline says, and what it writes."""
 
+import functools
 import re
 import signal
 import socket
@@ -20,6 +21,9 @@ from mibench.auditing.result import Audit
 from mibench.auditing.run import _Clock, run_audit
 from mibench.auditing.settings import AuditSettings
 from mibench.errors import MibenchError, UsageError
+from mibench.evaluate import scoring
+from mibench.evaluate.attack_run import AttackRun
+from mibench.evaluate.measure import measure
 
 
 def until(true, seconds=60):
@@ -72,6 +76,29 @@ def test_again_takes_what_is_stored_and_the_path_of_the_model_does_not_count(aud
     assert again.attacks == first.attacks
     with pytest.raises(MibenchError, match="no attack could be run"):
         audit(optimal(blur=0.21))
+
+
+@pytest.mark.slow
+def test_an_audit_that_is_stopped_goes_on_where_it_was(audit, optimal, monkeypatch, tmp_path):
+    scored, score = [], AttackRun.score
+    monkeypatch.setattr(scoring, "BATCH", 16)
+    monkeypatch.setattr("mibench.auditing.run.measure", functools.partial(measure, save_every=0))
+
+    def stopped(run, x, batch):
+        scored.append(run.attack.label)
+        if scored.count("pia") == stop:
+            raise KeyboardInterrupt
+        score(run, x, batch)
+
+    monkeypatch.setattr(AttackRun, "score", stopped)
+    stop = 6
+    with pytest.raises(KeyboardInterrupt):
+        audit(optimal(), attacks=("pia",))
+    stop, scored = 0, []
+    found, said = audit(optimal(), attacks=("pia",))
+    assert scored == ["pia"] * 4 and "scoring the model goes on after batch 5 of 9" in said
+    whole, _ = audit(optimal(), attacks=("pia",), store=tmp_path / "other")
+    assert found.scores.equals(whole.scores)
 
 
 @pytest.mark.slow
@@ -275,4 +302,8 @@ def test_the_time_left_is_told_after_the_first_batch_that_is_scored(monkeypatch)
         clock.begin(done % 2)
         now[0] += 5
         clock.progress(done, 20)
-    assert said == ["scoring the model takes about 60 s more (6 batches)"]
+    goes_on, left = (
+        "scoring the model goes on after batch 3 of 10",
+        "scoring the model takes about 60 s more (6 batches)",
+    )
+    assert said == [goes_on, left]
