@@ -51,7 +51,7 @@ def read_conditions(
             raise UsageError(
                 f"the model is conditional, of {checkpoint.labels} classes; give --labels folders, or a CSV"
             )
-        return Conditions("label", {**_labels(labels, sides, checkpoint.labels, say)})
+        return Conditions("label", {**_labels(labels, sides, checkpoint, say)})
     return None
 
 
@@ -61,13 +61,19 @@ def _captions(text: str, sides: list[Side], say: Callable[[str], None]) -> Itera
     return _Table(Path(text), "caption").found(sides, say)
 
 
-def _labels(text: str, sides: list[Side], classes: int, say: Callable[[str], None]) -> dict[str, int]:
+def _labels(text: str, sides: list[Side], checkpoint: Checkpoint, say: Callable[[str], None]) -> dict[str, int]:
+    classes, empty = checkpoint.labels, checkpoint.empty
     if text == "folders":
         named = {digest: _folder(name, side) for side in sides for name, digest in _files(side)}
     else:
         named = dict(_Table(Path(text), "label").found(sides, say))
     known = sorted(set(named.values()))
     numbers = {name: int(name) for name in known} if all(map(str.isdecimal, known)) else None
+    if numbers is None and len(known) != classes - (empty == classes - 1):
+        raise UsageError(
+            f"--labels {text}: the files are of {len(known)} classes, and the model knows {classes}, so that names do not say "
+            "which is which; give the number of each class, counted from 0, in the place of its name"
+        )
     numbers = numbers or {name: k for k, name in enumerate(known)}
     if wrong := [name for name, number in numbers.items() if number >= classes]:
         raise UsageError(f"--labels {text}: class {wrong[0]} is none of the model's {classes}, counted from 0")

@@ -93,6 +93,12 @@ def test_a_csv_gives_labels(files, pictures):
     (files / "labels.csv").write_text(table.replace("0007.png,1", "0007.png,9"))
     with pytest.raises(UsageError, match="class 9 is none of the model's 4"):
         read_conditions(str(files / "labels.csv"), None, [side], model, print)
+    for names in (("ant", "bee", "cat"), ("bee", "cat", "cat")):  # of three classes beside the empty one
+        (files / "labels.csv").write_text("file,label\n" + "".join(f"{k:04d}.png,{names[k % 3]}\n" for k in range(156)))
+        if "ant" in names:
+            assert read_conditions(str(files / "labels.csv"), None, [side], model, print).of == labels.of
+    with pytest.raises(UsageError, match="of 2 classes, and the model knows 4, so that names do not say"):
+        read_conditions(str(files / "labels.csv"), None, [side], model, print)
 
 
 def test_a_model_answers_under_no_condition_until_it_finds_that_of_a_sample():
