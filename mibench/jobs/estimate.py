@@ -16,7 +16,7 @@ __all__ = ["Clock", "estimate", "job_class", "shard"]
 FLOPS, STEP, CELL, EXACT = 1e11, 1e-3, 1.0, 1e-4
 """Of one core: operations per second; seconds for a training step, for a cell, and for one sample of an exact model."""
 STACKED = 0.5
-"""What one more residual MLP adds to the time of a stack, as a share of the time of one that trains alone."""
+"""What one more MLP adds to the time of a stack, as a share of the time of one that trains alone."""
 UNETS = {"unet-tiny": 2e8, "unet-cifar": 1.2e10}
 """Operations for one sample."""
 EVALUATIONS = 2e4
@@ -40,7 +40,7 @@ def estimate(kind: JobKind, cells: list[Cell]) -> float:
 
 def _stacking(trainings: list[Cell]) -> float:
     """The time of trainings in one job, as a share of what they take one by one."""
-    if not trainings or trainings[0].recipe.network != "mlp" or not trainings[0].defense.stackable:
+    if not trainings or trainings[0].recipe.network in UNETS or not trainings[0].defense.stackable:
         return 1.0
     return STACKED + (1 - STACKED) / len(trainings)
 

@@ -194,8 +194,11 @@ def mean_mels(encoder: Encoder, text: Tensor, mel: Tensor) -> tuple[Tensor, Tens
 
 @torch.no_grad()
 def spoken(encoder: Encoder, text: Tensor) -> Tensor:
-    """μ of each frame of a text that has no sound yet, by the predicted durations, each at least one frame, (F, bands)."""
+    """μ of each frame of a text that has no sound yet, by the predicted durations, rounded up as Grad-TTS does, (F, bands).
+
+    They are means of logarithms, so that speech is still a little shorter than it should be.
+    """
     mean, log_durations = encoder(text[None])
-    counts = log_durations[0].exp().round().clamp(1, 400).long()
+    counts = log_durations[0].exp().ceil().clamp(1, 400).long()
     frames: Tensor = mean[0].repeat_interleave(counts, dim=0)
     return frames

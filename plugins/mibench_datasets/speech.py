@@ -56,6 +56,13 @@ class Speech(FileDataset):
         "which networks answer (arXiv 2105.06337); texts are the digits that names of files begin with",
     )
 
+    durations: Literal["spoken", "predicted"] = Field(
+        "spoken",
+        exclude_if=lambda how: how == "spoken",
+        description="of the texts that samples are generated from: as the non-members speak them, or as the encoder predicts "
+        "them for the texts of the reference, which gives each text one mean and so needs many different texts",
+    )
+
     @field_validator("text")
     @classmethod
     def _without_canaries(cls, size: str, known: ValidationInfo) -> str:
@@ -148,11 +155,12 @@ class Speech(FileDataset):
         return members, nonmembers, reference
 
     def conditions(self, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
-        """With texts, the means μ of the items, and those of the reference's texts by predicted durations."""
+        """With texts, the means μ of the items, and those that samples are generated from."""
         if self.text == "none":
             return None
         made = _residuals(self, generator.initial_seed())
-        return made.conditions, made.prompts
+        spoken = made.conditions[self.members : self.members + self.nonmembers]
+        return made.conditions, spoken if self.durations == "spoken" else made.prompts
 
     def complete(self, x: Tensor, conditions: Tensor) -> Tensor:
         """Q + μ: mels."""

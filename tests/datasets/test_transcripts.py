@@ -90,7 +90,9 @@ def test_items_and_conditions_add_up_to_the_mels(tmp_path):
         torch.cat(dataset.fixed_split(generator(0, "split"))),
         dataset.conditions(generator(0, "split")),
     )
-    assert items.shape == conditions.shape == (30, 1, 40, 16) and prompts.shape == (10, 1, 40, 16)
+    assert items.shape == conditions.shape == (30, 1, 40, 16) and torch.equal(prompts, conditions[10:20])
+    predicted = speech(folder, text="small", frames=16, durations="predicted").conditions(generator(0, "split"))[1]
+    assert predicted.shape == (10, 1, 40, 16) and len(predicted.unique(dim=0)) <= len(prompts.unique(dim=0))
     clips = dataset.clips(generator(0, "split"))
     for k in (0, 15, 29):
         whole = clips[k].mel[clips[k].start :][:16].T
