@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 import mibench
 from mibench import POINTS, Dataset, MibenchError, UsageError
+from mibench.auditing.export import export_diffusers
 from mibench.data import completed, completed_split, split
 from mibench.diffusion import model as model_module
 from mibench.diffusion.guidance import guided
@@ -228,6 +230,8 @@ def test_guidance_is_between_and_beyond_two_answers_and_costs_both():
         chance = torch.Generator()
         drawn = [sample(model, 5, chance.manual_seed(0), 4, guidance=scale) for scale in (1.0, 2.0)]
     assert model.cost.forwards == 5 * 4 * 3 and not torch.allclose(*drawn)
+    with pytest.raises(UsageError, match="told conditions cannot be exported"):
+        export_diffusers(model, RECIPE, Path("made"))
     with pytest.raises(NotApplicable, match="is not conditional"):
         sample(VP().build_model((3,), 1.0, RECIPE), 5, chance, guidance=2.0)
 

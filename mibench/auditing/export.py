@@ -35,13 +35,17 @@ def export_diffusers(
         normalisation: shift and scale of its data.
 
     Raises:
-        UsageError: where the model is of another process than VP, is no trained network, or the folder holds files.
+        UsageError: where the model is of another process than VP, conditional or no trained network, or the folder holds files.
         MibenchError: without diffusers.
     """
     denoiser, process = model.denoiser, model.process
     names = [name for name, cls in parameterisations.items() if type(denoiser) is cls]
     if not names or not isinstance(denoiser, NetworkDenoiser):
         raise UsageError("only a trained network can be exported, as its defense releases it without changes")
+    if model.is_conditional:
+        raise UsageError(
+            "a model that is told conditions cannot be exported: the pipelines that load exports tell none"
+        )
     times = (torch.arange(STEPS, dtype=torch.float64) + 1) / STEPS * process.horizon
     kernel = process.kernel(times)
     if process.order > 1 or (kernel.mean_coef[:, 0] ** 2 + kernel.factor[:, 0, 0] ** 2 - 1).abs().max() > 1e-6:

@@ -37,6 +37,7 @@ class AuditSettings(BaseModel):
     batch: int = Field(128, ge=1, le=65536, description="samples that are scored at a time")
     seed: int = Field(0, ge=0, description="of shuffling and noise")
     samples: int = Field(200, ge=0, le=100_000, description="samples of the model that files are compared with")
+    guidance: float = Field(1.0, ge=0, le=100, description="scale of classifier-free guidance of those samples")
     device: Device = Field("auto", description="where to compute")
     threads: int | None = Field(None, ge=1, le=1024, description="threads of the CPU")
     controls: bool = Field(True, description="whether the exact and the fresh model are attacked too")

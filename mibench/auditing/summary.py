@@ -268,7 +268,7 @@ def _drawn(found: Found, say: Callable[[str], None]) -> Tensor | None:
                 size = min(found.settings.batch, count - done)
                 if model.is_conditional:
                     model.under(found.data.draw_prompts(size, chance))
-                parts.append(sample(model, size, chance))
+                parts.append(sample(model, size, chance, guidance=found.settings.guidance))
     except Exception as error:
         say(f"no samples could be drawn: {error}")
         return None

@@ -50,6 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="use at most N files of each side")
     parser.add_argument("--batch", type=int, metavar="N", help="files that are scored at a time (default: 128)")
     parser.add_argument("--samples", type=int, metavar="N", help="samples to show beside files (default: 200)")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="S",
+        help="scale of classifier-free guidance of those samples (default: 1, none)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of shuffling and noise (default: 0)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where to compute (default: auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: as torch chooses)")
@@ -67,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     from mibench.cli.progress import AuditDisplay
 
     names = ("reference", "data", "labels", "captions", "empty_label", "size", "weights", "scheduler", "limit", "batch")
-    more = ("samples", "seed", "device", "threads", "out", "store")
+    more = ("samples", "guidance", "seed", "device", "threads", "out", "store")
     options = {name: getattr(args, name) for name in (*names, *more) if getattr(args, name) is not None}
     attacks = [name for text in args.attack or [] for name in text.split()]
     pairs = {name: _pair(getattr(args, name), name) for name in ("range", "normalisation") if getattr(args, name)}

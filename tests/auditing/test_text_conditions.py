@@ -103,7 +103,14 @@ def files_of(root):
 
 @pytest.mark.slow
 def test_a_pipeline_is_audited_by_the_command(pipeline, tmp_path, cli):
-    sides = [f"--members={pipeline / 'members'}", f"--nonmembers={pipeline / 'others'}", "--quiet", "--samples", "4"]
+    sides = [
+        f"--members={pipeline / 'members'}",
+        f"--nonmembers={pipeline / 'others'}",
+        "--quiet",
+        "--samples",
+        "4",
+        "--guidance=2",
+    ]
     told = [
         "--captions",
         str(pipeline / "captions.csv"),
