@@ -76,10 +76,10 @@ def _above(ranks: NDArray[np.int64], thresholds: NDArray[np.int64]) -> NDArray[n
 
 
 def _others(board: Board) -> list[dict[str, Any]]:
-    """Checkpoints and controls: the cell, and the AUROC with its interval or the FD."""
+    """Checkpoints and controls: the cell, its path, and the AUROC with its interval or the FD."""
     rows = board.frame.drop(index=board.rows.index)
     rows = rows.sort_values(["dataset", "defense", "attack", "model_kind", "checkpoint", "seed"], kind="stable")
-    names = ["dataset", "defense", "attack", "model_kind", "checkpoint", "seed", "status"]
+    names = ["dataset", "defense", "attack", "model_kind", "checkpoint", "seed", "status", "path"]
     figures = ["calibrated_auroc", "calibrated_auroc_low", "calibrated_auroc_high", "fd"]
     return [
         {name: None if value != value else _short(value) for name, value in zip(names + figures, row, strict=True)}

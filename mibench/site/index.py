@@ -47,7 +47,7 @@ def _answers(folder: Path, board: Board, dataset: str) -> dict[str, Any]:
     table = choice_table(board, dataset, home(folder))
     shown = writer.table(f"{board.suite.title}: defenses on {dataset}", table)
     for line, entries, row in zip(shown.rows, table.rows, choices(board, dataset), strict=True):
-        href = f"{suite}.html{address(dataset, row.defense, row.worst.attack)}"
+        href = f"{suite}.html{address(dataset, row.defense, row.worst.attack, step=row.step)}"
         line[0] = Cell(Markup('<a href="{}">{}</a>').format(href, line[0].html))
         line[COMMAND] = Cell(Markup("<code>{}</code>").format("".join(entries[COMMAND])))
     return {

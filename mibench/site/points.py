@@ -75,7 +75,7 @@ def _point(board: Board, dataset: str, defense: str, tier: Tier) -> Row | None:
     return {
         "name": name,
         "cell_of": defense,
-        "cell": address(dataset, defense, worst.attack),
+        "cell": address(dataset, defense, worst.attack, step=board.checkpoint),
         "end": not board.checkpoint,
         "order": board.checkpoint or 1e12,
         "step": step,

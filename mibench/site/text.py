@@ -103,9 +103,13 @@ class Writer:
         return Markup('<bdi title="{}">{}</bdi>').format(label, shown)
 
 
-def address(*labels: str) -> str:
-    """The fragment of a cell's address, ``#dataset/defense/attack``; JavaScript's decodeURIComponent gives each part back."""
-    return "#" + "/".join(quote(label, safe="!~*'():=,+@") for label in labels)
+def address(*labels: str, step: int = 0) -> str:
+    """The fragment of a cell's address, ``#dataset/defense/attack``, and ``/step`` behind it for a checkpoint.
+
+    JavaScript's decodeURIComponent gives each part back.
+    """
+    parts = [*labels, *([str(step)] if step else [])]
+    return "#" + "/".join(quote(part, safe="!~*'():=,+@") for part in parts)
 
 
 def markdown(text: str) -> Markup:

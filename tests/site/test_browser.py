@@ -117,6 +117,12 @@ def test_a_deep_link_opens_its_cell_and_a_point_says_what_it_is(site, visit):
     page = visit(site / "images/small.html", "#" + "/".join(["x", "vp", "loss"]))
     page.locator("dialog[data-shown]").wait_for()
     assert "There is no record of this cell" in page.locator("dialog").inner_text()
+    page = visit(site / "attacks.html", "#digits/hold3/loss/200")
+    page.locator("dialog[data-shown]").wait_for()
+    shown = page.locator("dialog").inner_text()
+    assert "HOLD(3) after 200 steps" in shown and "hold3/loss-at200-s0.json" in shown and "loss-s0.json" not in shown
+    page.locator("dialog a").click()
+    page.locator('dialog[data-shown="#digits/hold3/loss"]').wait_for()
     page = visit(site / "quick.html", "#digits/vp/loss")
     page.locator("dialog[data-shown]").wait_for()
     assert "VP · loss on digits" in page.locator("dialog").inner_text()

@@ -177,6 +177,23 @@ def test_the_choice_is_the_checkpoint_that_leaks_least_at_the_baselines_utility(
 
 
 @pytest.mark.usefixtures("no_plots")
+def test_the_link_of_a_checkpoint_opens_its_records(tmp_path):
+    suite(tmp_path, checkpoints=[0.5])
+    for defense, area in (("vp", 0.9), ("hold3", 0.6)):
+        for step in (5, 0):
+            attacked(tmp_path, defense, "loss", area, area, checkpoint=step)
+            far = 10 if step or defense == "vp" else 30
+            sampled(tmp_path, defense, 0.1, 0.1, distances=[far, far], checkpoint=step)
+    board = board_of(tmp_path)
+    assert f'href="{tmp_path.name}.html#digits/hold3/loss/5"' in index_page([(tmp_path, board)])
+    text = board_page(tmp_path, board)
+    shown = [one for one in details_of(text)["others"] if (one["defense"], one["attack"]) == ("hold3", "loss")]
+    assert [one["path"] for one in shown] == [f"records/digits/hold3/loss-at5-s{seed}.json" for seed in (0, 1)]
+    cells = [row["cell"] for row in data_of(text)["points"]["digits"]["network"]]
+    assert cells[2:] == ["#digits/hold3/loss/5", "#digits/hold3/loss"]
+
+
+@pytest.mark.usefixtures("no_plots")
 def test_a_watched_page_follows_the_records(tmp_path, cli, monkeypatch):
     folder, out = suite(tmp_path), tmp_path / "site"
     attacked(folder, "vp", "loss", 0.9)

@@ -195,11 +195,30 @@ function figures(found) {
   return seeds.flatMap((record) => facts(`Figures, seed ${record.cell.seed}`, record.audit ?? record.utility ?? {}));
 }
 
-async function showCell(hash) {
-  const [dataset, defense, attack] = parts(hash);
-  const { cells, others } = await details();
-  const found = cells.get([dataset, defense, attack].join("\n")) ?? [];
+function again(found) {
+  return [element("h3", "Make exactly this cell again"),
+    element("pre", null, element("code", found.map((one) => board.again + one.path).join("\n")))];
+}
+
+function others(caption, rows) {
+  return grid(caption, ["model", "step", "seed", "status", "AUROC", "interval", "FD"], rows.map((row) =>
+    [row.model_kind, row.checkpoint || "end", row.seed, row.status, rate(row.calibrated_auroc),
+      row.calibrated_auroc_low === null ? "–" : span([row.calibrated_auroc_low, row.calibrated_auroc_high]), row.fd ?? "–"]));
+}
+
+function show(content) {
   const body = $("#cell-body"), dialog = $("#cell");
+  body.replaceChildren(...content);
+  all("pre", body).forEach((one) => { one.tabIndex = 0; });
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+async function showCell(hash) {
+  const [dataset, defense, attack, step] = parts(hash);
+  if (step) return showCheckpoint(hash);
+  const { cells, others: further } = await details();
+  const found = cells.get([dataset, defense, attack].join("\n")) ?? [];
   $("#cell-title").textContent = `${named(defense)} · ${named(attack)} on ${named(dataset)}`;
   const labels = element("p", `${dataset} / ${defense} / ${attack}`);
   labels.className = "legend";
@@ -215,8 +234,7 @@ async function showCell(hash) {
   content.push(...figures(found));
   if (curves.length) content.push(element("h3", "ROC"), roc);
   if (found.length) {
-    content.push(element("h3", "Make exactly this cell again"),
-      element("pre", null, element("code", found.map((one) => board.again + one.path).join("\n"))));
+    content.push(...again(found));
     const costs = found.filter((one) => one.record.cost).map(({ record }) => [record.cell.seed, record.cost.forwards, record.cost.vjps,
       record.cost.shadow_forwards ?? "–", record.cost.fit_forwards ?? "–", record.seconds.toFixed(1), record.model.seconds?.toFixed(1) ?? "–"]);
     content.push(...grid("Cost for each sample", ["seed", "forwards", "backwards", "of shadow models", "to learn, in all", "seconds", "seconds of training"], costs));
@@ -227,34 +245,44 @@ async function showCell(hash) {
       ...environment, weights: model.digest ?? null, split: split?.fingerprint ?? null, recipe: cell.recipe ?? null,
     }));
   }
-  const rows = others.filter((row) => row.dataset === dataset && row.defense === defense && row.attack === attack);
-  if (rows.length)
-    content.push(...grid("Checkpoints and controls", ["model", "step", "seed", "status", "AUROC", "interval", "FD"], rows.map((row) =>
-      [row.model_kind, row.checkpoint || "end", row.seed, row.status, rate(row.calibrated_auroc),
-        row.calibrated_auroc_low === null ? "–" : span([row.calibrated_auroc_low, row.calibrated_auroc_high]), row.fd ?? "–"])));
+  const rows = further.filter((row) => row.dataset === dataset && row.defense === defense && row.attack === attack);
+  if (rows.length) content.push(...others("Checkpoints and controls", rows));
   for (const { record } of found) {
     const text = element("pre", null, element("code", JSON.stringify(record, null, 1)));
     text.tabIndex = 0;
     content.push(element("details", null, element("summary", `JSON of seed ${record.cell.seed}, to six digits (all digits, the ranks and the checksums are in its file)`), text));
   }
-  body.replaceChildren(...content);
-  all("pre", body).forEach((one) => { one.tabIndex = 0; });
-  if (!dialog.open) dialog.showModal();
-  dialog.scrollTop = 0;
+  show(content);
   if (curves.length) await draw(roc, "roc", guess(curves.flatMap((one) =>
     curve(one, { colour: "#2f6fd0", tip: `seed ${one.record.cell.seed}`, cell: null }))));
-  dialog.dataset.shown = hash;
+  $("#cell").dataset.shown = hash;
 }
 
+// A model after some steps of training, and where its end is.
+async function showCheckpoint(hash) {
+  const [dataset, defense, attack, step] = parts(hash);
+  const then = (await details()).others.filter((row) => row.dataset === dataset && row.defense === defense && String(row.checkpoint) === step);
+  const found = then.filter((row) => row.attack === attack), distances = then.filter((row) => row.attack === "utility");
+  $("#cell-title").textContent = `${named(defense)} after ${step} steps · ${named(attack)} on ${named(dataset)}`;
+  const end = element("a", "the same at the end of training"), content = [element("p", null, end)];
+  end.href = hash.slice(0, hash.lastIndexOf("/"));
+  if (!found.length) content.push(element("p", `There is no record of this cell after ${step} steps.`));
+  else content.push(...others(`After ${step} steps of training`, found.map((row) =>
+    ({ ...row, fd: row.fd ?? distances.find((one) => one.seed === row.seed)?.fd }))), ...again(found));
+  show(content);
+  $("#cell").dataset.shown = hash;
+}
+
+const isCell = (hash) => [3, 4].includes(parts(hash).length);
 function followHash() {
-  if (parts(location.hash).length === 3) showCell(location.hash);
+  if (isCell(location.hash)) showCell(location.hash);
   else if ($("#cell").open) $("#cell").close();
 }
 
 $("#close").addEventListener("click", () => $("#cell").close());
 $("#cell").addEventListener("close", () => {
   delete $("#cell").dataset.shown;
-  if (parts(location.hash).length === 3) history.replaceState(history.state, "", location.pathname + location.search);
+  if (isCell(location.hash)) history.replaceState(history.state, "", location.pathname + location.search);
 });
 addEventListener("hashchange", followHash);
 
