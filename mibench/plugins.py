@@ -113,6 +113,11 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
     for old, new in (("loss", "losses"), ("update", "step")) if kind == "defense" else ():
         if hasattr(cls, old):
             yield f"{title} has the method {old}(), which no training calls", f"implement {new}(); see docs/plugins.md"
+    if kind in ("defense", "measure") and not _names(cls.adaptive):
+        yield (
+            f"{title} has the adversaries {cls.adaptive!r}",
+            'set adaptive = ("averaged",) or the like, a tuple of names',
+        )
     if kind == "measure" and getattr(cls, "stage", None) not in get_args(Stage):
         yield f"{title} has no sound `stage`", f"set `stage` to one of {', '.join(get_args(Stage))}"
     if kind == "measure" and not any(hasattr(Measure, stage) and cls.changes(stage) for stage in STAGES):
@@ -129,6 +134,11 @@ def _problems(kind: str, cls: Any) -> Iterator[tuple[str, str]]:
         first = error.errors()[0]
         why = ": ".join([*map(str, first["loc"][:1]), first["msg"]])
         yield f"{title}: its defaults are refused ({why})", "give every option a valid default"
+
+
+def _names(value: Any) -> bool:
+    """Whether this is a tuple of words; a word by itself would be read letter by letter."""
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
 def _complete(modality: Any) -> bool:

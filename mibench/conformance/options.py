@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from mibench.components import Component
 from mibench.conformance.fault import Fault
+from mibench.defenses import Defense
 from mibench.errors import UsageError
+from mibench.measures import Measure
 from mibench.names import build
 from mibench.plugins import KINDS, Registry
 
@@ -28,9 +30,22 @@ def check_options(component: Component, registry: Registry) -> str:
     kind = next(kind for kind, base in KINDS.items() if isinstance(component, base))
     for one in (component, *_variants(component)):
         _check_label(kind, one, registry)
+    if isinstance(component, (Defense, Measure)):
+        _check_adversaries(component, registry)
     if json.loads(json.dumps(component.spec())) != component.spec():
         raise Fault("its spec() is not the same after a round trip through JSON; use numbers, texts, lists and dicts")
     return ""
+
+
+def _check_adversaries(component: Defense | Measure, registry: Registry) -> None:
+    """An attack that does not exist is met by none, and its defense would carry a † for ever."""
+    for name in component.adaptive:
+        try:
+            build(registry, "attack", name)
+        except UsageError as error:
+            raise Fault(
+                f"its `adaptive` names no attack that is known here ({error}); name one of `mibench ls`"
+            ) from None
 
 
 def _check_label(kind: str, component: Component, registry: Registry) -> None:

@@ -52,6 +52,16 @@ WRONG = {
         "plugin",
         "has no sound `stage`",
     ),
+    "adversaries that are one word": (
+        f'{MEASURE}    adaptive = "lira"\n\n    def vary(self, x, generator):\n        return -x\n',
+        "plugin",
+        "has the adversaries 'lira'",
+    ),
+    "an adversary that there is not": (
+        f'{DEFENSE}    adaptive = ("averagd",)\n',
+        "defense",
+        "names no attack that is known here (unknown attack 'averagd'; did you mean 'averaged'?)",
+    ),
     "a measure that mixes what a step sees": (
         f"{MEASURE}\n    def vary(self, x, generator):\n        return 0.5 * x + 0.5 * x.mean(0)\n",
         "measure",
