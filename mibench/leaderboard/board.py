@@ -48,12 +48,15 @@ class Worst:
         auroc: its AUROC, seed by seed.
         interval: of the mean, at 95 % for all attacks that it was chosen from together (Bonferroni).
         null: the same maximum of the same attacks on fresh data, None where that was not run.
+        unrun: attacks of the suite and of these tiers that have a result on another defense of the dataset and none on this
+            one: with them the AUROC may be larger, so that it is compared only with others that lack the same.
     """
 
     attack: str
     auroc: Spread
     interval: tuple[float, float]
     null: float | None
+    unrun: tuple[str, ...] = ()
 
 
 class Board:
@@ -249,7 +252,13 @@ class Board:
         metrics = list(self.metrics(dataset, defense, attack).values())
         fresh = [self.at("fresh").spread("calibrated_auroc", dataset, defense, name) for name in known]
         null = max((area.mean for area in fresh if area), default=None)
-        return Worst(attack, known[attack], mean_interval(metrics, 1 - 0.05 / len(known)), null)
+        records, used = self.values("record"), self._attack_tiers(dataset)
+        unrun = (a for a in self.suite.attacks if used.get(a) in allowed and (dataset, defense, a) not in records)
+        return Worst(attack, known[attack], mean_interval(metrics, 1 - 0.05 / len(known)), null, tuple(unrun))
+
+    def _attack_tiers(self, dataset: str) -> dict[str, Tier]:
+        """The tier of each attack that has a result on some defense."""
+        return {attack: tiers[0] for (of, _, attack), tiers in self.values("tier").items() if of == dataset}
 
     def adaptive(self, dataset: str, defense: str) -> list[str]:
         """The attacks made for this kind of defense that were run on it: the attack or the defense says so."""
@@ -274,9 +283,12 @@ class Board:
     def difference(
         self, dataset: str, defense: str, other: str, level: float = 0.95, tier: Tier = TIERS[-1]
     ) -> Difference | None:
-        """The worst known attack's AUROC on a defense minus that on another one, each defense under its own."""
+        """The worst known attack's AUROC on a defense minus that on another one, each defense under its own.
+
+        None also where an attack was run on one of them and not on the other.
+        """
         mine, its = self.worst(dataset, defense, tier), self.worst(dataset, other, tier)
-        if not mine or not its or defense == other:
+        if not mine or not its or defense == other or mine.unrun != its.unrun:
             return None
         ours = self.metrics(dataset, defense, mine.attack)
         theirs = self.metrics(dataset, other, its.attack)

@@ -82,7 +82,7 @@ def choices(board: Board, dataset: str) -> list[Choice]:
             best[defense] = min(near, key=lambda one: one.worst.auroc.mean, default=found[-1])
     chooser = _Chooser(board, dataset, base, reference.mean, 1 - 0.05 / looks)
     rows = [chooser.choice(defense, one) for defense, one in best.items() if one.step or defense != board.baseline]
-    rows.sort(key=lambda row: (not row.at_utility, row.worst.auroc.mean, row.distance))
+    rows.sort(key=lambda row: (not row.at_utility, bool(row.worst.unrun), row.worst.auroc.mean, row.distance))
     return [chooser.choice(board.baseline, _Candidate(0, base, reference.mean)), *rows]
 
 
@@ -121,7 +121,8 @@ class _Chooser:
         theirs = board.metrics(dataset, board.baseline, self.base.attack)
         pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
         is_reference = defense == board.baseline and not one.step
-        difference = None if is_reference or not pairs else mean_difference(pairs, self.level)
+        comparable = pairs and not is_reference and one.worst.unrun == self.base.unrun
+        difference = mean_difference(pairs, self.level) if comparable else None
         doubts = tuple(self._doubts(view, defense, one))
         path = view.values("path")[dataset, defense, one.worst.attack][0]
         return Choice(
@@ -140,6 +141,8 @@ class _Chooser:
             yield "does not generate" if fraction.mean > 1 else "hardly generates"
         if one.worst.auroc.mean > MOST:
             yield "saturated"
+        if one.worst.unrun:
+            yield f"no result of {', '.join(one.worst.unrun)} yet"
         if unmet := view.unmet(dataset, defense):
             yield "adaptive attack not met" + ("" if list(unmet) == [defense] else f" for {', '.join(unmet)}")
         if (claimed := self._claims.get((dataset, defense))) and claimed.broken:

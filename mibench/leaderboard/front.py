@@ -47,11 +47,15 @@ class Standing:
 
 
 def standings(board: Board, dataset: str, tier: Tier = TIERS[-1]) -> dict[str, Standing]:
-    """The defenses that have both figures on a dataset, in the board's order, for an attacker with this access."""
+    """The defenses that have both figures on a dataset, in the board's order, for an attacker with this access.
+
+    Those on which an attack that was run on others was not are left out: nobody knows how much they leak under it.
+    """
     means = {
         defense: (worst.auroc.mean, spread.mean)
         for defense in board.defenses(dataset)
-        if (worst := board.worst(dataset, defense, tier)) and (spread := board.spread("fd", dataset, defense))
+        if (worst := board.worst(dataset, defense, tier)) and not worst.unrun
+        if (spread := board.spread("fd", dataset, defense))
     }
     # two intervals are looked at for each other defense, and one end of each: 95 % for all of them together (Bonferroni)
     level = 1 - 0.05 / max(1, len(means) - 1)

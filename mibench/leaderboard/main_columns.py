@@ -86,11 +86,24 @@ def _worst(row: Row, tier: Tier) -> Entry:
     null = f", null {rate(worst.null)}" if worst.null is not None else ""
     missing = missing_seeds(row.board, worst.auroc)
     interval = f"{missing} {span(worst.interval, rate)} "
-    return (Strong(rate(worst.auroc.mean)), interval, *named(row.board, "attack", worst.attack), null)
+    return (Strong(rate(worst.auroc.mean)), interval, *named(row.board, "attack", worst.attack), null, *_unrun(worst))
+
+
+def _unrun(worst: Worst | None) -> Entry:
+    """A footnote where attacks that have a result on other defenses have none on this one."""
+    if not worst or not worst.unrun:
+        return ()
+    return (
+        Footnote(
+            f"Without a result here: {', '.join(worst.unrun)}. It may leak more, so it is not compared with others."
+        ),
+    )
 
 
 def _area(row: Row) -> Entry:
-    return (Strong(rate(row.worst.auroc.mean)), missing_seeds(row.board, row.worst.auroc)) if row.worst else (MISSING,)
+    if not (worst := row.worst):
+        return (MISSING,)
+    return (Strong(rate(worst.auroc.mean)), missing_seeds(row.board, worst.auroc), *_unrun(worst))
 
 
 def _null(row: Row) -> Entry:
@@ -100,7 +113,9 @@ def _null(row: Row) -> Entry:
 
 def _difference(row: Row) -> Entry:
     change = row.board.difference(row.dataset, row.defense, row.board.baseline, tier=row.tier)
-    return (f"{signed(change.mean)} {span(change.interval, signed)}" if change else MISSING,)
+    if change:
+        return (f"{signed(change.mean)} {span(change.interval, signed)}",)
+    return (MISSING, *_unrun(row.worst))
 
 
 def _tpr(row: Row, fpr: str) -> Entry:
@@ -161,7 +176,7 @@ def _dominated_by(row: Row, found: dict[str, Standing]) -> Entry:
     """The first of those that dominate it and how many more, or that there is none."""
     standing = found.get(row.defense)
     if not standing:
-        return (MISSING,)
+        return (MISSING, *_unrun(row.worst))
     if not standing.dominated_by:
         generates = "" if standing.generates else ", fraction > .5"
         return (f"none{generates}",) if standing.comparable else ("n/a", Footnote(FEW_SEEDS))

@@ -8,6 +8,7 @@ import pytest
 from made_records import attacked, board_of, metrics, put, sampled, scores
 
 from mibench.leaderboard import markdown
+from mibench.leaderboard.choices import choices
 from mibench.leaderboard.front import standings
 from mibench.leaderboard.summaries import paired_mean
 
@@ -101,6 +102,25 @@ def test_without_a_distance_there_is_no_place(folder: Path) -> None:
     made(folder, "ve", 0.6, (10, 12, 14))
     attacked(folder, "hold3", "loss", 0.5, 0.5, 0.5)
     assert dominated(folder) == {"vp": ("ve",), "ve": ()} and shown(folder)["hold3"] == "–"
+
+
+def test_a_defense_that_an_attack_was_not_run_on_is_not_compared(folder: Path) -> None:
+    """Leaving out the strongest attack must not make a row look better."""
+    (folder / "suite.toml").write_text(SUITE.replace('["loss"]', '["loss", "pia"]'))
+    for defense in ("vp", "ve", "hold3"):
+        made(folder, defense, 0.6, (10, 12, 14))
+    for seed in range(3):
+        put(folder, "vp", "pia", seed, attack=metrics(scores(0.9, seed=seed)))
+        put(folder, "hold3", "pia", seed, attack=None, status="n/a", reason="it has no such time")
+    board = board_of(folder)
+    worst = board.worst("digits", "ve")
+    assert worst and worst.unrun == ("pia",) and "ve" not in standings(board, "digits")
+    assert board.difference("digits", "ve", "vp") is None and board.difference("digits", "hold3", "vp")
+    assert "Without a result here: pia. It may leak more" in markdown.render(folder, board)
+    assert [(row.defense, row.difference is None) for row in choices(board, "digits")][1:] == [
+        ("hold3", False),
+        ("ve", True),
+    ]
 
 
 def test_one_seed_is_too_few(folder: Path) -> None:

@@ -133,9 +133,10 @@ def test_figures(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7, 0.8)
     attacked(folder, "vp", "pia", 0.45, adaptive=True)
     attacked(folder, "hold3", "loss", 0.6, 0.6, adaptive=True)
+    attacked(folder, "hold3", "pia", 0.45)
     sampled(folder, "vp", 0.25, 0.35)
     page = render(folder)
-    assert "7 of 12 cells are done." in page and "further records" not in page
+    assert "8 of 12 cells are done." in page and "further records" not in page
     main = section(page, "digits")
     assert rows(main, "| defense")[0] == [
         "defense",
@@ -170,7 +171,7 @@ def test_figures(folder: Path) -> None:
     )
     assert cells(main, "| attack") == ["attack", "`vp`", "`hold3`"]
     assert cells(main, "| `loss`") == ["`loss`", ".750 ± .071", ".600 ± .000"]
-    assert cells(main, "| `pia`") == ["`pia`", ".450 (1/2)", "–"]
+    assert cells(main, "| `pia`") == ["`pia`", ".450 (1/2)", ".450 (1/2)"]
     loss, pia = rows(section(page, "Settings of digits"), "| `vp`")
     assert loss[2:] == [".500 ± .000 at t=0.5", ".750 ± .071 at t=0.1, t=0.2", ".750 ± .071 at t=0.1, t=0.2"]
     assert pia[3] == ".450 (1/2) at t=0.1"
@@ -178,7 +179,7 @@ def test_figures(folder: Path) -> None:
     assert cells(costs, "| `vp`") == ["`vp`", "10", "6.4", "0.250"]
     assert cells(costs, "| evaluations") == ["evaluations", "`vp`", "`hold3`"]
     assert cells(costs, "| `loss`") == ["`loss`", "3 + 1", "3 + 1"]
-    assert cells(costs, "| `pia`") == ["`pia`", "3 + 1", "–"]
+    assert cells(costs, "| `pia`") == ["`pia`", "3 + 1", "3 + 1"]
     assert "TPR@1%FPR is n/a: 320 non-members; 1000 are needed." in page
     assert rows(page, "| digits")[0] == ["digits", "100", "400", "900", "2.0", "80 v 320", "0.500", "1.00", "20.0"]
     assert " · threads 1, 2 · torch 2.11.0." in page

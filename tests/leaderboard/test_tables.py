@@ -145,6 +145,7 @@ def test_the_difference_is_delongs_paired_test(folder: Path) -> None:
     (base,) = attacked(folder, "vp", "loss", 0.8)
     (made,) = attacked(folder, "hold3", "lira", 0.7)
     attacked(folder, "hold3", "loss", 0.55)
+    attacked(folder, "vp", "lira", 0.6)
     board = board_of(folder)
     found = board.difference("digits", "hold3", "vp")
     mean, interval, _ = paired_test(*made, *base)
