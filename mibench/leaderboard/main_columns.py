@@ -33,7 +33,7 @@ from mibench.metrics.headings import heading, kernel_heading
 from mibench.metrics.set_level import samples_needed
 from mibench.results.folder import UTILITY
 
-__all__ = ["ACCESS", "Row", "main_columns", "shown_fpr", "tier_columns"]
+__all__ = ["ACCESS", "ADVERSARY_NOT_RUN", "Row", "main_columns", "shown_fpr", "tier_columns"]
 
 ACCESS: dict[Tier, str] = {
     "samples": "samples",
@@ -42,6 +42,12 @@ ACCESS: dict[Tier, str] = {
     "shadows": "shadow models",
 }
 """What an attacker has, in words."""
+
+ADVERSARY_NOT_RUN = (
+    "against the defense, or against one of its measures, none of the attacks was run that were made for it or that it "
+    "names"
+)
+"""What † says, in the same words wherever it is explained."""
 
 FEW_SEEDS = "Defenses can be compared where they have two seeds or more in common."
 NO_FRACTION = (
@@ -203,8 +209,7 @@ def shown_fpr(board: Board, dataset: str, tier: Tier = TIERS[-1]) -> str:
 DEFENSE = Column(
     ("defense",),
     _name,
-    "† Not yet tested with an adaptive attack: one that was made for this kind of defense, or that the defense names as "
-    "its strongest adversary. Those that were run are listed below the table. "
+    f"† *Adversary not run*: {ADVERSARY_NOT_RUN}. Those that were run are listed below the table. "
     "▲ It leaks more than the baseline does, where it reaches the baseline's final distance.",
 )
 ACCURACY = Column(
@@ -246,7 +251,8 @@ WORST = (
 )
 DIFFERENCE = (
     "**More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean "
-    "over seeds, 95 % interval). Below 0 the defense leaks less than the baseline."
+    "over seeds, 95 % interval). Below 0 the defense leaks less than the baseline. Each interval holds by itself; the index over "
+    "all boards has wider ones, which hold together for all rows of a table."
 )
 TPR = (
     "**TPR@x%FPR**: the largest true positive rate over all thresholds with a false positive rate of at most x %, for the "
@@ -313,7 +319,7 @@ def _further_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]
     fpr, found = shown_fpr(board, dataset, tier), standings(board, dataset, tier)
     claimed = {pair: claim for pair, claim in claims(board).items() if pair[0] == dataset}
     return [
-        Column(("more than ", Code(board.baseline)), _difference, DIFFERENCE),
+        Column(("more than ", Code(board.baseline), " (95 % each)"), _difference, DIFFERENCE),
         Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
         ACCURACY,
         EPSILON,

@@ -8,6 +8,7 @@ from pathlib import Path
 from mibench.leaderboard import details, tables
 from mibench.leaderboard.audits import audit_table
 from mibench.leaderboard.board import Board
+from mibench.leaderboard.choices import MATCHED_AND_INDEX
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.guide import guide
@@ -109,7 +110,8 @@ class _Page:
                 "Worst known AUROC at the distance (FD) that the model has then, after equal training:",
                 table(tables.curve_table(board, dataset)),
                 f"The same where each training first reaches the distances that `{board.baseline}` has at its checkpoints. "
-                "Between checkpoints it is interpolated linearly; before the first one it is the AUROC there.",
+                "Between checkpoints it is interpolated linearly; before the first one it is the AUROC there. "
+                f"{MATCHED_AND_INDEX}",
                 table(tables.matched_table(board, dataset)),
             ]
         if rows := table(tables.control_table(board, dataset, self.controls[dataset])):

@@ -8,7 +8,7 @@ from mibench.leaderboard.board import Board
 from mibench.leaderboard.front import NEARER_A_GAUSSIAN
 from mibench.leaderboard.text import rate
 
-__all__ = ["LEAST", "MOST", "Regime", "regimes", "reservations"]
+__all__ = ["LEAST", "MOST", "Regime", "never_informative", "regimes", "reservations"]
 
 LEAST, MOST = 0.6, 0.95
 """Worst known AUROCs of the baseline between which defenses can be told apart."""
@@ -59,12 +59,23 @@ def regimes(board: Board, dataset: str) -> list[Regime]:
     return found
 
 
+def never_informative(board: Board, dataset: str) -> str:
+    """Why no checkpoint of the baseline can tell defenses apart, as "is saturated"; "" where one can or none was measured."""
+    found = [regime.flaws for regime in regimes(board, dataset)]
+    if not all(found):
+        return ""
+    flaws = dict.fromkeys(flaw for several in found for flaw in several)
+    always = all(len(several) == len(flaws) for several in found)
+    return (" and " if always else " or ").join("is saturated" if flaw == "saturated" else flaw for flaw in flaws)
+
+
 def reservations(board: Board, dataset: str) -> list[str]:
     """What a reader must know before comparing defenses: a baseline that is never informative, and rows that cannot be ranked."""
-    found, lines = regimes(board, dataset), []
-    if found and all(regime.flaws for regime in found):
+    lines = []
+    if never_informative(board, dataset):
+        found = "; ".join(map(str, regimes(board, dataset)))
         lines.append(
-            f"**`{board.baseline}` is never informative on {dataset}** ({'; '.join(map(str, found))}): where the baseline hardly "
+            f"**`{board.baseline}` is never informative on {dataset}** ({found}): where the baseline hardly "
             "generates, is saturated or hardly leaks, defenses can hardly be told apart."
         )
     saturated, broken = [], []

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.choices import choice_table, choices
-from mibench.leaderboard.index import HOW_TO_READ, Boards, home, measured, summary
+from mibench.leaderboard.index import HOW_TO_READ, Boards, again, home, measured, summary
 from mibench.site.libraries import template
 from mibench.site.text import Cell, Writer, address, markdown
 from mibench.suite.suite import suite_name
@@ -57,4 +57,5 @@ def _answers(folder: Path, board: Board, dataset: str) -> dict[str, Any]:
         "name": writer.names.get(dataset, dataset),
         "summary": summary(board, dataset, lambda label: writer.names.get(label, label)),
         "table": shown,
+        "again": again(folder),
     }

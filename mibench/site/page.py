@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from mibench.leaderboard import details as provenance
 from mibench.leaderboard import tables
 from mibench.leaderboard.audits import audit_table
 from mibench.leaderboard.board import TIERS, Board
+from mibench.leaderboard.choices import MATCHED_AND_INDEX
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.guide import guide
 from mibench.leaderboard.index import home
-from mibench.leaderboard.main_columns import ACCESS
+from mibench.leaderboard.main_columns import ACCESS, ADVERSARY_NOT_RUN
 from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Table
 from mibench.site.compiling import plots
@@ -61,6 +61,7 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
             description=markdown(board.suite.description.strip()),
             tiers=[(tier, ACCESS[tier]) for tier in tiers],
             sections=sections,
+            adversary=ADVERSARY_NOT_RUN,
             sizes=sizes,
             guide=markdown(guide(board, [explained])),
             notes=writer.notes,
@@ -85,11 +86,12 @@ def _section(
     drawn = styles(board.defenses(dataset))
     header, rows = heat_table(board, dataset, writer)
     cells, ranks = cell_table(board, dataset, writer)
-    further: list[tuple[str, Callable[[], Table]]] = [
-        ("Worst known AUROC and distance along the training", lambda: tables.curve_table(board, dataset)),
-        ("Worst known AUROC at the baseline's distances", lambda: tables.matched_table(board, dataset)),
-    ]
-    curves = [writer.table(title, make()) for title, make in further] if len(board.checkpoints(dataset)) > 1 else []
+    curves = []
+    if len(board.checkpoints(dataset)) > 1:
+        along = writer.table("Worst known AUROC and distance along the training", tables.curve_table(board, dataset))
+        title = "Worst known AUROC where each training first reaches the baseline's distances"
+        note = f"Between checkpoints it is interpolated linearly. {MATCHED_AND_INDEX}"
+        curves = [(along, ""), (writer.table(title, tables.matched_table(board, dataset)), note)]
     notes = [text for text in (own_stages(board, dataset), rounding(board, dataset)) if text]
     return {
         "label": dataset,

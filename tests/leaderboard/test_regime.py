@@ -8,6 +8,7 @@ import pytest
 from made_records import attacked, board_of, sampled
 
 from mibench.leaderboard import markdown
+from mibench.leaderboard.index import summary
 from mibench.leaderboard.regime import Regime, regimes
 
 SUITE = """
@@ -45,9 +46,11 @@ def test_a_checkpoint_in_the_regime_is_enough_and_rows_outside_are_named(tmp_pat
     sampled(tmp_path, "ve", 1.5, 1.3)
     page = markdown.render(tmp_path, board_of(tmp_path))
     assert regimes(board_of(tmp_path), "digits") == [Regime(0, pytest.approx(0.2), pytest.approx(0.98, abs=1e-3))]
+    told = summary(board_of(tmp_path), "digits")
+    assert told.startswith("vp is saturated here: the board can hardly tell defenses apart. ")
     assert NEVER in page and "**Saturated on digits** (worst known AUROC above .95" in page and ": `vp`." in page
     assert "**Not generating on digits**" in page and ": `ve`." in page
     attacked(tmp_path, "vp", "loss", 0.8, 0.9, checkpoint=5)
     page = markdown.render(tmp_path, board_of(tmp_path))
-    assert NEVER not in page
+    assert NEVER not in page and "saturated here" not in summary(board_of(tmp_path), "digits")
     assert "`vp` at each checkpoint: step 5: fraction n/a, worst AUROC .850, informative; end: fraction .200, " in page

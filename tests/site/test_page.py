@@ -16,7 +16,7 @@ from made_records import attacked, board_of, put, sampled
 
 from mibench.leaderboard.board import open_board
 from mibench.leaderboard.choices import choices
-from mibench.leaderboard.index import index_markdown
+from mibench.leaderboard.index import index_markdown, summary
 from mibench.leaderboard.text import rate
 from mibench.metrics.auroc import auroc
 from mibench.plugins import load
@@ -169,9 +169,12 @@ def test_the_choice_is_the_checkpoint_that_leaks_least_at_the_baselines_utility(
     assert (near.defense, near.step, near.at_utility, near.significant) == ("hold3", 5, True, True)
     assert near.difference.mean == pytest.approx(-0.3) and near.path.endswith("loss-at5-s0.json")
     assert (far.defense, far.at_utility) == ("ve", False)
-    assert "not at the baseline's utility: FD 2.0 times as large" in far.doubts and "does not generate" in far.doubts
-    assert "adaptive attack not met" in far.doubts
+    assert "not at the baseline's utility: FD 2.00 times as large" in far.doubts and "does not generate" in far.doubts
+    assert "adversary not run" in far.doubts
     shown = " ".join(index_markdown([(tmp_path, board)]).split())
+    for step in (5, 0):
+        attacked(tmp_path, "hold3", "loss", 0.9, 0.9, 0.9, checkpoint=step)
+    assert "no defense leaks significantly less than vp (AUROC .900)" in summary(board_of(tmp_path), "digits")
     assert "`hold3` after 5 steps leaks least: .600, where `vp` leaks .900; the difference is −.300 [" in shown
     assert ", significant." in shown and "mibench run --record " in shown
 
