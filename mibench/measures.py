@@ -109,6 +109,11 @@ class MeasuredDefense(Defense):
         return "+".join([self.base.name, *(measure.name for measure in self.measures)])
 
     @property
+    def version(self) -> int:  # type: ignore[override]
+        """That of the defense without measures, as in its spec, which holds those of the measures beside it."""
+        return self.base.version
+
+    @property
     def base(self) -> Defense:
         """The defense without measures."""
         return self.inner.base if isinstance(self.inner, MeasuredDefense) else self.inner

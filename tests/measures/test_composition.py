@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from mibench.measures import MeasuredDefense, measured
 from mibench.names import build
 from mibench.plugins import load
 from mibench.suite.cells import Cell, CellSpec
+from mibench.suite.edited import edited_cells
 from mibench.suite.suite import Suite, plan_cells
 from mibench_datasets import Digits
 from mibench_defenses import HOLD, VP
@@ -32,6 +36,14 @@ def defense(text: str) -> Defense:
 
 def cell(text: str, **more: Any) -> Cell:
     return CellSpec(dataset="digits:members=20", defense=text, recipe=RECIPE, **more).cell(load())
+
+
+def test_an_edited_measure_is_noticed_also_behind_a_defense_of_another_version(tmp_path: Path) -> None:
+    one, path = cell("vp+dropout", attack="loss"), tmp_path / "loss.json"
+    assert one.defense.version == one.defense.spec()["version"] == VP.version != Dropout.version
+    path.write_text(json.dumps({"cell": one.spec(), "code": {"defense": "class:0"}}))
+    plan: Any = SimpleNamespace(cells=[one], path=lambda cell: path)
+    assert edited_cells(plan) == {one: ["defense"]}
 
 
 def test_every_order_is_one_training() -> None:
