@@ -10,10 +10,16 @@ from mibench.leaderboard.board import DONE, Board
 from mibench.leaderboard.summaries import Spread
 from mibench.leaderboard.text import MISSING, Code, Entry, Footnote, Table
 
-__all__ = ["Column", "absent", "build", "figure", "missing_seeds", "named", "unfinished"]
+__all__ = ["ADVERSARY_NOT_RUN", "Column", "absent", "build", "figure", "missing_seeds", "named", "unfinished"]
 
 R = TypeVar("R")
 Outcomes = Iterable[tuple[str, str | None]]
+
+ADVERSARY_NOT_RUN = (
+    "against the defense, or against one of its measures, none of the attacks was run that were made for it or that it "
+    "names"
+)
+"""What † says, in the same words wherever it is explained."""
 
 UNLISTED = "It is not in the suite's list."
 UNKNOWN = "Its records may be stale. It is not registered, so that its version could not be checked."

@@ -68,7 +68,9 @@ def training_table(board: Board, dataset: str) -> Table:
         Column(("steps",), lambda defense: _distinct(models(defense)["steps"], ".0f")),
         Column(
             ("epochs per member",),
-            lambda defense: _distinct(models(defense)["epochs_per_member"], "g"),
+            lambda defense: (
+                distinct(map(_three_digits, filter(None, models(defense)["epochs_per_member"].dropna()))),
+            ),
             "**Epochs per member**: how often training has drawn each member, on average.",
         ),
         Column(
@@ -118,6 +120,11 @@ def size_table(board: Board) -> Table:
         *(Column((header,), partial(inception, name, space), BASELINES) for header, space, name in others),
     ]
     return build(columns, board.datasets())
+
+
+def _three_digits(value: float) -> str:
+    """A number to three digits or to the next whole number, without zeros at its end."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
 
 
 def _distinct(values: Series, form: str) -> Entry:

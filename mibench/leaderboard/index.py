@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.choices import TOLERANCE, Choice, choice_table, choices
-from mibench.leaderboard.main_columns import ADVERSARY_NOT_RUN
+from mibench.leaderboard.columns import ADVERSARY_NOT_RUN
 from mibench.leaderboard.regime import never_informative
 from mibench.leaderboard.text import Code, Entry, Strong, markdown_table, rate, signed, span
 from mibench.suite.suite import ROOT, suite_name

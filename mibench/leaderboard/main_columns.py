@@ -12,7 +12,7 @@ from functools import partial
 from mibench.kinds import Tier
 from mibench.leaderboard.board import TIERS, Board, Worst
 from mibench.leaderboard.claimed import Claimed, claims
-from mibench.leaderboard.columns import Column, figure, missing_seeds, named
+from mibench.leaderboard.columns import ADVERSARY_NOT_RUN, Column, figure, missing_seeds, named
 from mibench.leaderboard.frame import FPRS
 from mibench.leaderboard.front import Standing, standings
 from mibench.leaderboard.summaries import Spread, matched
@@ -33,7 +33,7 @@ from mibench.metrics.headings import heading, kernel_heading
 from mibench.metrics.set_level import samples_needed
 from mibench.results.folder import UTILITY
 
-__all__ = ["ACCESS", "ADVERSARY_NOT_RUN", "Row", "main_columns", "shown_fpr", "tier_columns"]
+__all__ = ["ACCESS", "DOMINATED_BY", "Row", "main_columns", "shown_fpr", "tier_columns"]
 
 ACCESS: dict[Tier, str] = {
     "samples": "samples",
@@ -43,11 +43,8 @@ ACCESS: dict[Tier, str] = {
 }
 """What an attacker has, in words."""
 
-ADVERSARY_NOT_RUN = (
-    "against the defense, or against one of its measures, none of the attacks was run that were made for it or that it "
-    "names"
-)
-"""What † says, in the same words wherever it is explained."""
+DOMINATED_BY: Entry = ("dominated by",)
+"""The header of the column that counts a defense's betters."""
 
 FEW_SEEDS = "Defenses can be compared where they have two seeds or more in common."
 NO_FRACTION = (
@@ -328,7 +325,7 @@ def _further_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]
         *_distance_columns(board, dataset),
         FRACTION,
         COPIED,
-        *([Column(("dominated by",), partial(_dominated_by, found=found), DOMINATED)] if len(found) > 1 else []),
+        *([Column(DOMINATED_BY, partial(_dominated_by, found=found), DOMINATED)] if len(found) > 1 else []),
     ]
 
 

@@ -16,8 +16,8 @@ from mibench.suite.suite import suite_name
 
 __all__ = ["index_page"]
 
-COMMAND = 5
-"""The place of the command among the columns of ``choice_table``."""
+DOUBTS, COMMAND = 4, 5
+"""The places of the reservations and of the command among the columns of ``choice_table``."""
 
 
 def index_page(boards: Boards) -> str:
@@ -43,12 +43,14 @@ def index_page(boards: Boards) -> str:
 
 def _answers(folder: Path, board: Board, dataset: str) -> dict[str, Any]:
     """The table of one board and dataset, its names with links to the cells' records."""
+    found = choices(board, dataset)
     writer, suite = Writer(board.display_names), suite_name(folder)
     table = choice_table(board, dataset, home(folder))
     shown = writer.table(f"{board.suite.title}: defenses on {dataset}", table)
-    for line, entries, row in zip(shown.rows, table.rows, choices(board, dataset), strict=True):
+    for line, entries, row in zip(shown.rows, table.rows, found, strict=True):
         href = f"{suite}.html{address(dataset, row.defense, row.worst.attack, step=row.step)}"
         line[0] = Cell(Markup('<a href="{}">{}</a>').format(href, line[0].html))
+        line[DOUBTS] = Cell(line[DOUBTS].html, str(len(row.doubts)))
         line[COMMAND] = Cell(Markup("<code>{}</code>").format("".join(entries[COMMAND])))
     return {
         "suite": suite,
@@ -57,5 +59,6 @@ def _answers(folder: Path, board: Board, dataset: str) -> dict[str, Any]:
         "name": writer.names.get(dataset, dataset),
         "summary": summary(board, dataset, lambda label: writer.names.get(label, label)),
         "table": shown,
+        "beyond": [not row.at_utility for row in found],
         "again": again(folder),
     }

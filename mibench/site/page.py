@@ -12,10 +12,11 @@ from mibench.leaderboard import tables
 from mibench.leaderboard.audits import audit_table
 from mibench.leaderboard.board import TIERS, Board
 from mibench.leaderboard.choices import MATCHED_AND_INDEX
+from mibench.leaderboard.columns import ADVERSARY_NOT_RUN
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.guide import guide
 from mibench.leaderboard.index import home
-from mibench.leaderboard.main_columns import ACCESS, ADVERSARY_NOT_RUN
+from mibench.leaderboard.main_columns import ACCESS
 from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Table
 from mibench.site.compiling import plots
@@ -57,7 +58,7 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
             back="../" * name.count("/") + "index.html",
             progress=(done, expected),
             status=status(board),
-            alerts=[inline(text) for text in (*doubts(board, name), *warnings(board, found))],
+            alerts=[inline(writer.with_names(text)) for text in (*doubts(board, name), *warnings(board, found))],
             description=markdown(board.suite.description.strip()),
             tiers=[(tier, ACCESS[tier]) for tier in tiers],
             sections=sections,

@@ -25,7 +25,7 @@ def highlighted(board: Board, dataset: str, tier: Tier) -> list[str]:
     if len(found) <= FEW:
         return found
     front = [label for label, standing in standings(board, dataset, tier).items() if standing.on_front]
-    return [label for label in dict.fromkeys([board.baseline, *front]) if label in found][:FEW]
+    return [label for label in dict.fromkeys([board.baseline, *front]) if label in found]
 
 
 def points(board: Board, dataset: str, tier: Tier) -> list[Row]:

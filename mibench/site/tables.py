@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,8 +11,8 @@ from markupsafe import Markup
 from mibench.kinds import Tier
 from mibench.leaderboard.board import TIERS, Board
 from mibench.leaderboard.columns import Column, absent, build, figure, missing_seeds
+from mibench.leaderboard.main_columns import DOMINATED_BY, tier_columns
 from mibench.leaderboard.main_columns import Row as DefenseRow
-from mibench.leaderboard.main_columns import tier_columns
 from mibench.leaderboard.summaries import Spread, mean_interval
 from mibench.leaderboard.text import MISSING, Code, Entry, rate, rates, span
 from mibench.results.folder import UTILITY
@@ -65,10 +66,21 @@ def defense_table(board: Board, dataset: str, tier: Tier, writer: Writer, drawn:
         line[0] = Cell(
             link.format(glyph(drawn[row.defense]), href, writer.name(row.defense), writer.html(entries[0][1:]))
         )
+        for k, head in enumerate(table.header):
+            if head == DOMINATED_BY:
+                line[k] = Cell(line[k].html, _dominators(entries[k]))
         if row.worst:
             name, rest = writer.name(attack), writer.html(entries[ATTACK][1:])
             line[ATTACK] = Cell(Markup('<a href="{}">{}</a>{}').format(href, name, rest))
     return shown
+
+
+def _dominators(entry: Entry) -> str | None:
+    """How many defenses an entry of the column "dominated by" counts, to sort by; None where it could not be told."""
+    first, *rest = entry
+    if isinstance(first, Code):
+        return str(1 + sum(int(digits) for text in rest for digits in re.findall(r"\d+", text)))
+    return "0" if first.startswith("none") else None
 
 
 def heat_table(

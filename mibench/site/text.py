@@ -93,6 +93,10 @@ class Writer:
             return Markup("<strong>{}</strong>").format(piece)
         return escape(piece)
 
+    def with_names(self, markdown: str) -> str:
+        """Markdown with the display names of the labels that stand in it as code."""
+        return re.sub(r"`([^`]+)`", lambda found: f"`{self.names.get(found[1], found[1])}`", markdown)
+
     def name(self, label: str) -> Markup:
         """The display name of a label, which a pointer shows."""
         shown = self.names.get(label, label)

@@ -84,7 +84,7 @@ def test_a_board_is_used_by_keyboard(site, visit):
     assert names == sorted(names)
     page.keyboard.press("Enter")
     assert page.locator("table.defenses:visible tbody tr td:first-child").all_inner_texts() == names[::-1]
-    page.locator("#filter").fill("hold3 pia")
+    page.locator("#filter").fill("hold3, pia")
     assert page.locator("#count").inner_text() == "1 shown"
     page.locator('table.cells:visible tbody tr:visible a[href$="/pia"]').first.focus()
     page.keyboard.press("Enter")

@@ -118,7 +118,7 @@ async function update() {
   for (const one of all("[data-dataset]"))
     one.hidden = +one.dataset.dataset !== state.dataset || (one.dataset.tier ?? state.tier) !== state.tier;
   for (const one of all("[data-rank]")) {
-    const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = state.filter.toLowerCase().split(/[\s,]+/).filter(Boolean);
     const labels = one.closest(".cells") ? all("[title]", one).map((name) => name.title) : [];
     const filtered = one.closest(".cells") && !words.every((word) => [one.textContent, ...labels].join(" ").toLowerCase().includes(word));
     one.hidden = +one.dataset.rank > rank || Boolean(filtered);
@@ -237,7 +237,7 @@ async function showCell(hash) {
     content.push(...again(found));
     const costs = found.filter((one) => one.record.cost).map(({ record }) => [record.cell.seed, record.cost.forwards, record.cost.vjps,
       record.cost.shadow_forwards ?? "–", record.cost.fit_forwards ?? "–", record.seconds.toFixed(1), record.model.seconds?.toFixed(1) ?? "–"]);
-    content.push(...grid("Cost for each sample", ["seed", "forwards", "backwards", "of shadow models", "to learn, in all", "seconds", "seconds of training"], costs));
+    content.push(...grid("Cost", ["seed", "forwards per sample", "backwards per sample", "of shadow models per sample", "forwards to learn, in all", "seconds, in all", "seconds of training, in all"], costs));
     const { packages = {}, code = {}, environment, model, cell, split } = found[0].record;
     content.push(...facts(`Provenance, seed ${cell.seed}`, {
       ...Object.fromEntries(Object.entries(packages).map(([kind, value]) => [`package of the ${kind}`, value])),
