@@ -75,6 +75,10 @@ def _with_labels(spec: Spec, ends: Spec) -> Spec:
         "size": {"signal": "[max(width, 1), max(height, 1)]"},
         "offset": [distance for distance in (RIM, 3 * RIM, 6 * RIM) for _ in ANCHORS],
         "anchor": 3 * ANCHORS,
+        "sort": {
+            "field": "datum.front",
+            "order": "descending",
+        },  # those on the front that generate have the first choice
     }
     labels = {
         "name": "labels",
