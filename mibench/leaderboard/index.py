@@ -78,7 +78,8 @@ def summary(board: Board, dataset: str, name: Callable[[str], str] = str) -> str
     if not near:
         return f"{start}No defense has {utility}; {baseline}."
     if not any(row.significant for row in near):
-        found = f"no defense leaks significantly less than {base} (AUROC {rate(first.worst.auroc.mean)})"
+        compared = "leaks significantly less than" if any(row.difference for row in near) else "can be compared with"
+        found = f"no defense {compared} {base} (AUROC {rate(first.worst.auroc.mean)})"
         return f"{start}At {utility}, {found}.{_reservations([first], name)}"
     best = near[0]
     stopped = f" after {best.step} steps" if best.step else ""
