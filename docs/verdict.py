@@ -85,7 +85,7 @@ def cases() -> list[Case]:
 def equal_steps() -> str:
     """Every HOLD after equal training."""
     header = ["board", "data", "defense", "`pia` published", "`pia` calibrated", "`adaptive`", "worst known"]
-    header += ["more than the baseline", "fraction", "of the baseline"]
+    header += ["difference from the baseline", "fraction", "of the baseline"]
     rows = []
     for case in compared():
         worst = case.board.worst(case.dataset, case.defense)

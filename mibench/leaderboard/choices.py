@@ -132,7 +132,9 @@ class _Chooser:
         theirs = board.metrics(dataset, board.baseline, self.base.attack)
         pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
         is_reference = defense == board.baseline and not one.step
-        comparable = pairs and not is_reference and one.worst.unrun == self.base.unrun
+        comparable = (
+            pairs and not is_reference and one.worst.unrun == self.base.unrun and not self._missing(view, defense)
+        )
         difference = mean_difference(pairs, self.level) if comparable else None
         doubts = tuple(self._doubts(view, defense, one))
         path = view.values("path")[dataset, defense, one.worst.attack][0]
@@ -152,8 +154,8 @@ class _Chooser:
             yield "does not generate" if fraction.mean > 1 else "hardly generates"
         if one.worst.auroc.mean > MOST:
             yield "saturated"
-        if one.worst.unrun:
-            yield f"no result of {', '.join(one.worst.unrun)} yet"
+        if missing := [*one.worst.unrun, *(a for a in self._missing(view, defense) if a not in one.worst.unrun)]:
+            yield f"no result of {', '.join(missing)} yet"
         if unmet := view.unmet(dataset, defense):
             parts = "" if list(unmet) == [defense] else f" against {', '.join(unmet)}"
             names = sorted({name for several in unmet.values() for name in several})
@@ -171,6 +173,14 @@ class _Chooser:
         outcomes = [found for cell, found in view.outcomes.items() if cell[:2] == (dataset, defense)]
         if failed := sum(status == "failed" for found in outcomes for status, _ in found):
             yield f"{failed} cell{'s' * (failed != 1)} failed"
+
+    def _missing(self, view: Board, defense: str) -> list[str]:
+        """Attacks of the suite that have a result on the baseline at its end and none on a defense in this view."""
+        ours, its = view.values("record"), self.board.values("record")
+        cells = [
+            ((self.dataset, self.board.baseline, a), (self.dataset, defense, a), a) for a in self.board.suite.attacks
+        ]
+        return [attack for base, cell, attack in cells if base in its and cell not in ours]
 
     @cached_property
     def _claims(self) -> dict[tuple[str, str], Claimed]:
@@ -206,7 +216,7 @@ def choice_table(board: Board, dataset: str, folder: Path) -> Table:
     columns: list[Column[Choice]] = [
         Column(("defense",), name),
         Column(("worst known AUROC",), area),
-        Column(("more than ", Code(board.baseline), " (95 % together)"), change),
+        Column(("difference from ", Code(board.baseline), " (95 % together)"), change),
         Column(("FD",), lambda row: (f"{number(row.distance)} ({row.ratio:.2f} ×)",)),
         Column(("reservations",), lambda row: ("; ".join(row.doubts) or "none",)),
         Column(("one of its cells again",), lambda row: (Code(f"mibench run --record {folder / row.path}"),)),

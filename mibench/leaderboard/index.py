@@ -32,7 +32,7 @@ HOW_TO_READ = (
     "Of each defense the model is shown that leaks least among those whose distance (FD) is at most "
     f"{TOLERANCE:g} times that of the baseline at the end of its training, to two decimals: its utility. A defense that has "
     "none is shown at its end, below them. The AUROC is that of the worst known attack of the strongest attacker: .5 is "
-    "guessing, 1 is perfect. *More than the baseline*: below 0 it leaks less; the intervals of all rows of a table hold at "
+    "guessing, 1 is perfect. *Difference*: below 0 it leaks less than the baseline; the intervals of all rows of a table hold at "
     "95 % together, and *significant* are those without 0. The reservations say what makes a row doubtful; *adversary not "
     f"run* (on a board: †): {ADVERSARY_NOT_RUN}. Boards whose baseline can tell defenses apart at some checkpoint come first. "
     "Commands need a checkout of the repository, installed by `pip install .` in it. That of a row makes one cell again: the "
@@ -89,7 +89,7 @@ def summary(board: Board, dataset: str, name: Callable[[str], str] = str) -> str
         words = "significant" if best.significant else "not significantly less"
         found = f"; the difference is {signed(change.mean)} {span(change.interval, signed)}, {words}"
     return (
-        f"{start}At {utility}, {name(best.defense)}{stopped} {'has the smallest AUROC' if flaw else 'leaks least'}: "
+        f"{start}At {utility}, {name(best.defense)}{stopped} has the smallest AUROC: "
         f"{rate(best.worst.auroc.mean)}, "
         f"where {baseline}{found}.{_reservations([first, best], name)}"
     )

@@ -247,7 +247,7 @@ WORST = (
     "maximum of the same attacks on fresh data, where nothing can leak."
 )
 DIFFERENCE = (
-    "**More than the baseline**: the difference of the worst known AUROCs on the same samples (DeLong's paired test, mean "
+    "**Difference from the baseline**: that of the worst known AUROCs on the same samples (DeLong's paired test, mean "
     "over seeds, 95 % interval). Below 0 the defense leaks less than the baseline. Each interval holds by itself; the index over "
     "all boards has wider ones, which hold together for all rows of a table."
 )
@@ -316,7 +316,7 @@ def _further_columns(board: Board, dataset: str, tier: Tier) -> list[Column[Row]
     fpr, found = shown_fpr(board, dataset, tier), standings(board, dataset, tier)
     claimed = {pair: claim for pair, claim in claims(board).items() if pair[0] == dataset}
     return [
-        Column(("more than ", Code(board.baseline), " (95 % each)"), _difference, DIFFERENCE),
+        Column(("difference from ", Code(board.baseline), " (95 % each)"), _difference, DIFFERENCE),
         Column((f"TPR@{100 * float(fpr):g}%FPR",), partial(_tpr, fpr=fpr), TPR),
         ACCURACY,
         EPSILON,

@@ -15,7 +15,7 @@ from mibench.leaderboard.choices import MATCHED_AND_INDEX
 from mibench.leaderboard.columns import ADVERSARY_NOT_RUN
 from mibench.leaderboard.controls import controls
 from mibench.leaderboard.guide import guide
-from mibench.leaderboard.index import home
+from mibench.leaderboard.index import again, home
 from mibench.leaderboard.main_columns import ACCESS
 from mibench.leaderboard.remarks import doubts, own_stages, rounding, status, warnings
 from mibench.leaderboard.text import Table
@@ -71,7 +71,7 @@ def board_page(folder: Path, board: Board, refresh: int = 0, media: Media | None
                 for text in (provenance.wall_time(board), provenance.packages(board), provenance.versions(board))
                 if text
             ],
-            commands=[f"mibench run {name}", f"mibench site {name}"],
+            commands=[again(folder), f"mibench site {home(folder)}"],
             refresh=refresh,
             data=script_json(_data(board, folder, tiers)),
             details=packed_details(board),

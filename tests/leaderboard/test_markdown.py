@@ -141,7 +141,7 @@ def test_figures(folder: Path) -> None:
     assert rows(main, "| defense")[0] == [
         "defense",
         "worst known attack: **network**",
-        "more than `vp` (95 % each)",
+        "difference from `vp` (95 % each)",
         "TPR@10%FPR",
         "accuracy at FPR",
         "ε ≥",
@@ -530,7 +530,9 @@ def test_a_suite_names_its_baseline(folder: Path) -> None:
     attacked(folder, "vp", "loss", 0.7)
     attacked(folder, "hold3", "loss", 0.6)
     main = section(render(folder), "digits")
-    assert rows(main, "| defense")[0][2] == "more than `hold3` (95 % each)" and cells(main, "| `hold3` †")[2] == "–"
+    assert (
+        rows(main, "| defense")[0][2] == "difference from `hold3` (95 % each)" and cells(main, "| `hold3` †")[2] == "–"
+    )
     assert cells(main, "| `vp` †")[2].startswith("+.100 [")
 
 

@@ -178,7 +178,9 @@ def test_the_choice_is_the_checkpoint_that_leaks_least_at_the_baselines_utility(
     for step in (5, 0):
         attacked(tmp_path, "vp", "pia", 0.6, 0.6, 0.6, checkpoint=step)
     assert "no defense can be compared with vp (AUROC .900)" in summary(board_of(tmp_path), "digits")
-    assert "`hold3` after 5 steps leaks least: .600, where `vp` leaks .900; the difference is −.300 [" in shown
+    assert (
+        "`hold3` after 5 steps has the smallest AUROC: .600, where `vp` leaks .900; the difference is −.300 [" in shown
+    )
     assert ", significant." in shown and "mibench run --record " in shown
 
 

@@ -190,7 +190,10 @@ function figures(found) {
     const reasons = new Set(seeds.flatMap(({ attack }) => Object.values(attack?.calibrated.tpr ?? {}).map((one) => one.reason)).filter(Boolean));
     const note = element("p", reasons.size ? `n/a: ${[...reasons].join("; ")}.` : "");
     note.className = "legend";
-    return [...grid("Figures at each setting", ["seed", "choice", "setting", "AUROC", ...heads, "accuracy", "at FPR", "ε ≥"], rows), note];
+    const areas = seeds.flatMap(({ attack }) => attack ? [attack.calibrated.auroc.value] : []);
+    const mean = areas.reduce((sum, area) => sum + area, 0) / areas.length;
+    const headline = element("p", `The board shows the mean of the calibrated AUROCs over ${areas.length === 1 ? "one seed" : `${areas.length} seeds`}: ${rate(mean)}.`);
+    return [headline, ...grid("Figures at each setting", ["seed", "choice", "setting", "AUROC", ...heads, "accuracy", "at FPR", "ε ≥"], rows), note];
   }
   return seeds.flatMap((record) => facts(`Figures, seed ${record.cell.seed}`, record.audit ?? record.utility ?? {}));
 }
