@@ -154,8 +154,8 @@ class _Chooser:
             yield "does not generate" if fraction.mean > 1 else "hardly generates"
         if one.worst.auroc.mean > MOST:
             yield "saturated"
-        if missing := [*one.worst.unrun, *(a for a in self._missing(view, defense) if a not in one.worst.unrun)]:
-            yield f"no result of {', '.join(missing)} yet"
+        if without := [*one.worst.unrun, *(a for a in self._missing(view, defense) if a not in one.worst.unrun)]:
+            yield f"no result of {', '.join(without)} yet"
         if unmet := view.unmet(dataset, defense):
             parts = "" if list(unmet) == [defense] else f" against {', '.join(unmet)}"
             names = sorted({name for several in unmet.values() for name in several})
